@@ -1,0 +1,90 @@
+"""What can happen in a study: one frozen record per event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tune_seeds.ledger import Rung
+
+
+@dataclass(frozen=True, slots=True)
+class GroupAdded:
+    """A new config entered the race."""
+
+    group: str
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Promoted:
+    """A group was sent to a rung."""
+
+    group: str
+    rung: Rung
+
+
+@dataclass(frozen=True, slots=True)
+class TrialAssigned:
+    """A Ray trial was made for a run."""
+
+    group: str
+    seed: int
+    trial_id: str
+    trial_dir: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """A run reported metrics, and perhaps a checkpoint (a path relative to the experiment)."""
+
+    group: str
+    seed: int
+    epoch: int
+    metrics: dict[str, float]
+    checkpoint: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunCompleted:
+    """A run came to its own end."""
+
+    group: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunStopped:
+    """A run was ended from outside."""
+
+    group: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunFailed:
+    """A run failed for good."""
+
+    group: str
+    seed: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunRetried:
+    """A failed run is tried again after a restore."""
+
+    group: str
+    seed: int
+
+
+Event = (
+    GroupAdded
+    | Promoted
+    | TrialAssigned
+    | Reported
+    | RunCompleted
+    | RunStopped
+    | RunFailed
+    | RunRetried
+)

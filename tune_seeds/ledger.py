@@ -1,0 +1,160 @@
+"""The one record of a study: what every run reported, and how it ended."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+#: The epochs of a rung that a run reaches by coming to its own end, whichever epoch that is.
+TO_THE_END = sys.maxsize
+
+
+class RunKey(NamedTuple):
+    """One run: a group (all runs of one config) and one seed of the study's list."""
+
+    group: str
+    seed: int
+
+
+class Outcome(StrEnum):
+    """How a run ended; a run without an outcome is running, waiting or not started."""
+
+    COMPLETED = "completed"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Rung:
+    """Where groups are scored and compared: epochs trained × number of seeds.
+
+    Attributes:
+        epochs: epochs (or units of the scheduler's ``time_attr``) a run has trained, at least 1;
+            ``TO_THE_END`` where a run is scored when it ends by itself.
+        n_seeds: how many seeds, counted from the head of the study's list, at least 1.
+    """
+
+    epochs: int
+    n_seeds: int
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1:
+            raise ValueError(f"a rung needs at least 1 epoch, got {self.epochs}")
+        if self.n_seeds < 1:
+            raise ValueError(f"a rung needs at least 1 seed, got {self.n_seeds}")
+
+    def __str__(self) -> str:
+        epochs = "end" if self.epochs == TO_THE_END else str(self.epochs)
+        return f"{epochs}x{self.n_seeds}"
+
+
+@dataclass(slots=True)
+class Run:
+    """What one run reported.
+
+    Attributes:
+        reports: epoch → every metric of that epoch, in the metric's own direction.
+        curve: epoch → the study's metric, turned so that higher is better.
+        outcome: how it ended, if it did.
+        error: why it failed, if it did.
+        trial_id: Ray's id of the trial that runs it, the last one after a restore.
+        trial_dir: that trial's directory, relative to the experiment.
+        checkpoints: epoch → checkpoint directory, relative to the experiment.
+    """
+
+    reports: dict[int, dict[str, float]] = field(default_factory=dict[int, dict[str, float]])
+    curve: dict[int, float] = field(default_factory=dict[int, float])
+    outcome: Outcome | None = None
+    error: str | None = None
+    trial_id: str | None = None
+    trial_dir: str | None = None
+    checkpoints: dict[int, str] = field(default_factory=dict[int, str])
+
+    @property
+    def last_epoch(self) -> int:
+        """The newest reported epoch, 0 before the first report."""
+        return max(self.curve, default=0)
+
+
+class Ledger(Mapping[RunKey, Run]):
+    """A mapping from (group, seed) to its run, for the seeds of one study in their order.
+
+    Args:
+        seeds: the study's distinct seeds; every group is run on the same ones, in this order.
+        metric: name of the metric that is tuned.
+        mode: ``"max"`` or ``"min"``; turned here, once, so that higher is better inside.
+
+    Raises:
+        ValueError: ``mode`` is neither of the two.
+    """
+
+    def __init__(self, seeds: Sequence[int], metric: str, mode: str) -> None:
+        if mode not in ("min", "max"):
+            raise ValueError(f"mode must be 'min' or 'max', got {mode!r}")
+        self.seeds = tuple(seeds)
+        self.metric = metric
+        self.mode = mode
+        self.sign = 1.0 if mode == "max" else -1.0
+        self.configs: dict[str, dict[str, Any]] = {}
+        self._runs: dict[RunKey, Run] = {}
+
+    def __getitem__(self, key: RunKey) -> Run:
+        return self._runs[key]
+
+    def __iter__(self) -> Iterator[RunKey]:
+        return iter(self._runs)
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def add_group(self, group: str, config: dict[str, Any]) -> None:
+        """Open a group: one empty run per seed.
+
+        Raises:
+            ValueError: the group exists.
+        """
+        if group in self.configs:
+            raise ValueError(f"group {group} exists already")
+        self.configs[group] = config
+        for seed in self.seeds:
+            self._runs[RunKey(group, seed)] = Run()
+
+    def record(self, key: RunKey, epoch: int, metrics: Mapping[str, float]) -> bool:
+        """Note one report; the first one of an epoch counts.
+
+        A run that goes on from an older checkpoint repeats epochs. They must come out equal, and
+        decisions were taken on the first ones, so those stay.
+
+        Returns:
+            Whether the report was new.
+        """
+        run = self._runs[key]
+        if epoch in run.reports:
+            return False
+        run.reports[epoch] = dict(metrics)
+        if self.metric in metrics:
+            run.curve[epoch] = self.sign * metrics[self.metric]
+        return True
+
+    def values(self, group: str, rung: Rung) -> tuple[float, ...] | None:
+        """The metric of exactly the rung's seeds at exactly its epochs, or None while one is missing.
+
+        Returns:
+            One value per seed, higher is better, in the study's order of seeds; None also where
+            runs that came to their own ends did so at different epochs.
+        """
+        runs = [self._runs[RunKey(group, seed)] for seed in self.seeds[: rung.n_seeds]]
+        if rung.epochs == TO_THE_END:
+            if any(run.outcome is not Outcome.COMPLETED for run in runs):
+                return None
+            if len({run.last_epoch for run in runs}) != 1:
+                return None
+            values = [run.curve.get(run.last_epoch) for run in runs]
+        else:
+            values = [run.curve.get(rung.epochs) for run in runs]
+        finite = [value for value in values if value is not None and math.isfinite(value)]
+        return tuple(finite) if len(finite) == len(runs) else None

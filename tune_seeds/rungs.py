@@ -1,0 +1,82 @@
+"""The rungs of a study: which (epochs, seeds) a group climbs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tune_seeds.ledger import TO_THE_END, Rung
+
+
+def milestones(max_t: int, grace_period: int, reduction_factor: float) -> tuple[int, ...]:
+    """The epochs of successive halving: grace_period · reduction_factor^k, and max_t at the top.
+
+    Args:
+        max_t: epochs of a full training, at least ``grace_period``.
+        grace_period: epochs of the lowest rung, at least 1; higher wastes more on bad configs.
+        reduction_factor: η > 1; higher makes fewer rungs and keeps fewer groups at each.
+
+    Raises:
+        ValueError: an argument is out of its range.
+
+    Source: Li et al. 2018, arXiv:1810.05934, Algorithm 1, with r = grace_period, R = max_t.
+    """
+    if grace_period < 1:
+        raise ValueError(f"grace_period must be at least 1, got {grace_period}")
+    if max_t < grace_period:
+        raise ValueError(f"max_t={max_t} is below grace_period={grace_period}")
+    if reduction_factor <= 1:
+        raise ValueError(f"reduction_factor must be above 1, got {reduction_factor}")
+    levels: list[int] = []
+    level = float(grace_period)
+    while round(level) < max_t:
+        if not levels or round(level) > levels[-1]:
+            levels.append(round(level))
+        level *= reduction_factor
+    return (*levels, max_t)
+
+
+def build_rungs(
+    epochs: Sequence[int], n_seeds: int, seeds_per_rung: str | Sequence[int]
+) -> tuple[Rung, ...]:
+    """Lay seeds over milestones.
+
+    Args:
+        epochs: the milestones, rising.
+        n_seeds: how many seeds the study has.
+        seeds_per_rung: ``"all"``, every seed at every rung; ``"ladder"``, one seed until the last
+            epoch and then all of them; or a number for each milestone, never falling. Where the
+            last number is below ``n_seeds`` one more rung, (last epoch, all seeds), is added.
+
+    Raises:
+        ValueError: the list has the wrong length, falls, or asks for more seeds than exist.
+    """
+    if isinstance(seeds_per_rung, str):
+        if seeds_per_rung == "all":
+            counts = [n_seeds] * len(epochs)
+        elif seeds_per_rung == "ladder":
+            counts = [1] * len(epochs)
+        else:
+            raise ValueError(
+                f"seeds_per_rung must be 'all', 'ladder' or a list of numbers, got {seeds_per_rung!r}"
+            )
+    else:
+        counts = list(seeds_per_rung)
+    levels = ", ".join("end" if e == TO_THE_END else str(e) for e in epochs)
+    if len(counts) != len(epochs):
+        raise ValueError(
+            f"seeds_per_rung has {len(counts)} numbers for {len(epochs)} rungs (at {levels}); "
+            "give one for each"
+        )
+    for count in counts:
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise ValueError(f"seeds_per_rung holds {count!r}; give whole numbers of at least 1")
+        if count > n_seeds:
+            raise ValueError(
+                f"seeds_per_rung asks for {count} seeds at a rung, but the study has {n_seeds}; "
+                "give more seeds or ask for fewer"
+            )
+    if any(later < earlier for earlier, later in zip(counts, counts[1:], strict=False)):
+        raise ValueError(f"seeds_per_rung must not fall, got {counts}")
+    rungs = [Rung(e, k) for e, k in zip(epochs, counts, strict=True)]
+    top = Rung(epochs[-1], n_seeds)
+    return (*rungs, top) if rungs[-1] != top else tuple(rungs)
