@@ -98,7 +98,8 @@ class Race:
         self.news: deque[News] = deque()
         self.exhausted = False
         self._aggregate = aggregate
-        self._log = log
+        self.log = log
+        self.failed: list[str] = []
         self._heading: set[str] = set()
         self._queue: list[tuple[tuple[int, ...], RunKey]] = []
         self._busy: set[RunKey] = set()
@@ -238,7 +239,7 @@ class Race:
                 run.trial_id, run.trial_dir = trial_id, trial_dir
 
     def _do(self, event: Event) -> None:
-        self._log(event)
+        self.log(event)
         self.apply(event)
 
     def _proposal(self) -> Promotion | None:
@@ -312,6 +313,7 @@ class Race:
             return
         self._heading.discard(key.group)
         self._queue = [item for item in self._queue if item[1].group != key.group]
+        self.failed.append(key.group)
         self.policy.dropped(key.group)
         self.news.append(News(key.group, None, None))
 

@@ -1,0 +1,106 @@
+"""What a study fixes before its first run, recorded beside the journal."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import pyarrow.fs
+
+from tune_seeds.journal import HEADER, exists, read_bytes, write_atomically
+from tune_seeds.ledger import Rung
+from tune_seeds.seeding import MAX_SEED
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The constants of a study.
+
+    Attributes:
+        seeds: the distinct seeds, in the order in which rungs take them.
+        metric: what is tuned.
+        mode: ``"max"`` or ``"min"``.
+        time_attr: the report key that counts progress.
+        rungs: (epochs, seeds) of each rung, lowest first.
+        reduction_factor: η of successive halving.
+        n_finalists: groups that are to hold every epoch and every seed.
+        num_samples: configs to be suggested; with grids, how often the whole grid is.
+        search_seed: of random sampling; None with a searcher, which has its own.
+        param_space: the search space, for people.
+        version: of this package.
+    """
+
+    seeds: tuple[int, ...]
+    metric: str
+    mode: str
+    time_attr: str
+    rungs: tuple[Rung, ...]
+    reduction_factor: float
+    n_finalists: int
+    num_samples: int
+    search_seed: int | None
+    param_space: dict[str, Any]
+    version: str
+
+    def write(self, fs: pyarrow.fs.FileSystem, path: str) -> None:
+        """Record it in an experiment's directory."""
+        data = {**asdict(self), "rungs": [[rung.epochs, rung.n_seeds] for rung in self.rungs]}
+        text = json.dumps(data, indent=2, default=repr)
+        write_atomically(fs, str(PurePosixPath(path) / HEADER), text.encode())
+
+    @classmethod
+    def read(cls, fs: pyarrow.fs.FileSystem, path: str) -> Header:
+        """The header of an experiment.
+
+        Raises:
+            FileNotFoundError: there is none; usually the path is not an experiment of this package.
+        """
+        file = str(PurePosixPath(path) / HEADER)
+        if not exists(fs, file):
+            raise FileNotFoundError(
+                f"{path} holds no {HEADER}: it is not the directory of an experiment that "
+                "SeedTuner ran; give storage_path/name"
+            )
+        data = json.loads(read_bytes(fs, file))
+        data["seeds"] = tuple(data["seeds"])
+        data["rungs"] = tuple(Rung(*rung) for rung in data["rungs"])
+        return cls(**data)
+
+
+def check_seeds(seeds: Sequence[int] | int) -> tuple[int, ...]:
+    """The seeds of a study.
+
+    Args:
+        seeds: distinct integers in 0 … 2³²−1; or how many to draw from the system's entropy.
+
+    Raises:
+        ValueError: none, a repeated one, or one that is not an integer in that range.
+    """
+    if isinstance(seeds, bool) or isinstance(seeds, (str, bytes)):
+        raise ValueError(f"seeds must be a list of integers or a count, got {seeds!r}")
+    if isinstance(seeds, int):
+        if seeds < 1:
+            raise ValueError(f"seeds={seeds}: a study needs at least one seed")
+        drawn: list[int] = []
+        while len(drawn) < seeds:
+            seed = secrets.randbelow(MAX_SEED + 1)
+            if seed not in drawn:
+                drawn.append(seed)
+        return tuple(drawn)
+    checked: list[int] = []
+    for seed in seeds:
+        if isinstance(seed, bool) or not hasattr(seed, "__index__"):
+            raise ValueError(f"seed {seed!r} is not an integer; give integers in 0 … 2³²−1")
+        value = seed.__index__()
+        if not 0 <= value <= MAX_SEED:
+            raise ValueError(f"seed {value} is outside 0 … 2³²−1 ({MAX_SEED})")
+        if value in checked:
+            raise ValueError(f"seed {value} is given twice; a repeated seed repeats the same run")
+        checked.append(value)
+    if not checked:
+        raise ValueError("seeds is empty: a study needs at least one seed")
+    return tuple(checked)

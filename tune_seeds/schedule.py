@@ -1,0 +1,261 @@
+"""Ray's side of the schedule: carries out the race's decisions on trials."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import PurePosixPath
+from typing import Any
+
+from ray.train._internal.session import _TrainingResult
+from ray.tune import Checkpoint
+from ray.tune.execution.tune_controller import TuneController
+from ray.tune.experiment import Trial
+from ray.train.constants import CHECKPOINT_DIR_NAME
+from ray.tune.schedulers import TrialScheduler
+
+from tune_seeds.ledger import Outcome, RunKey
+from tune_seeds.race import Decision
+from tune_seeds.study import Study
+from tune_seeds.trainable import SeededTrainable
+
+logger = logging.getLogger(__name__)
+
+# Kept beside a run's own metrics: Ray needs them to go on from a checkpoint.
+_RAY_METRICS = ("training_iteration", "time_total_s")
+
+
+class MetricNotFoundError(ValueError):
+    """The metric to tune is not among what a run reports; usually it is misspelt or never logged."""
+
+
+class SeedScheduler(TrialScheduler):
+    """Pauses, resumes and stops trials as the race says.
+
+    Args:
+        study: the shared state.
+        trainable: tells by which report key progress is counted, and when the metric is due.
+    """
+
+    _supports_buffered_results = False
+
+    def __init__(self, study: Study, trainable: SeededTrainable) -> None:
+        super().__init__()
+        self._study = study
+        self._trainable = trainable
+        self._trials: dict[RunKey, Trial] = {}
+        self._stopping: set[RunKey] = set()
+        self._n_swept = 0
+
+    def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
+        """Know the trial of a run; put a restored one back where it was."""
+        race = self._study.race
+        key = self._key(trial)
+        fresh = race.ledger[key].trial_id != trial.trial_id
+        self._trials[key] = trial
+        self._study.trials[key] = trial.trial_id
+        self._study.keys[trial.trial_id] = key
+        if trial.status == Trial.PENDING and race.ledger[key].outcome is Outcome.FAILED:
+            race.retry(key)
+        if fresh:
+            trial.init_local_path()  # names its directory; Ray does so again later, to no effect
+            race.assign(key, trial.trial_id, trial.storage.trial_dir_name)
+        else:
+            self._restore(key, trial)
+
+    def on_trial_error(self, tune_controller: TuneController, trial: Trial) -> None:
+        """Remember why a run failed; whether it is retried, Ray decides."""
+        self._study.errors[self._key(trial)] = _reason(trial)
+
+    def on_trial_result(
+        self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]
+    ) -> str:
+        """Record one report and do what the race says."""
+        try:
+            return self._take(trial, result)
+        except Exception as error:
+            # Ray turns this into a TuneError with a traceback; the tuner raises the cause itself.
+            self._study.fatal = error
+            raise
+
+    def on_trial_complete(
+        self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]
+    ) -> None:
+        """A running trial ended: by itself, or because its group can't win."""
+        key = self._key(trial)
+        if key in self._stopping:
+            self._study.race.stop(key)
+        else:
+            self._study.race.complete(key)
+
+    def on_trial_remove(self, tune_controller: TuneController, trial: Trial) -> None:
+        """A paused trial was ended."""
+        self._study.race.stop(self._key(trial))
+
+    def choose_trial_to_run(self, tune_controller: TuneController) -> Trial | None:
+        """The most urgent run that has a trial; called at every step of Ray's loop."""
+        race = self._study.race
+        self._note_started()
+        self._stop_siblings_of_failed(tune_controller)
+        race.promote_next()
+        if race.done:
+            for trial in tune_controller.get_trials():
+                if trial.status == Trial.PAUSED:
+                    tune_controller.stop_trial(trial)
+            return None
+        if not self._study.may_start():
+            return None
+        for key in race.queue:
+            trial = self._trials.get(key)
+            if trial is not None and trial.status in (Trial.PENDING, Trial.PAUSED):
+                return trial
+        return None
+
+    def debug_string(self) -> str:
+        """One line for Ray's own status table."""
+        race = self._study.race
+        return f"SeedScheduler: {len(race.groups)} groups, {len(race.busy)} runs running"
+
+    def _take(self, trial: Trial, result: dict[str, Any]) -> str:
+        study, race = self._study, self._study.race
+        key = self._key(trial)
+        if key in race.queue:
+            race.start(key)
+        time_attr, metric = self._trainable.time_attr, race.ledger.metric
+        if time_attr not in result:
+            raise MetricNotFoundError(
+                f"the run reports no {time_attr!r}, by which the scheduler counts "
+                f"(time_attr); it reports {_names(result)}"
+            )
+        epoch = int(result[time_attr])
+        if metric not in result and epoch % self._trainable.metric_period == 0:
+            raise MetricNotFoundError(
+                f"the metric {metric!r} was not reported at epoch {epoch}; the run reports "
+                f"{_names(result)}: name one of these in TuneConfig(metric=...), or log {metric!r}"
+            )
+        metrics = {
+            name: float(value)
+            for name, value in result.items()
+            if (name in _RAY_METRICS or name not in _AUTOFILLED)
+            and isinstance(value, (int, float))
+            and not name.startswith("config/")
+        }
+        directory = result.get(CHECKPOINT_DIR_NAME)
+        checkpoint = f"{trial.storage.trial_dir_name}/{directory}" if directory else None
+        decision = race.report(key, epoch, metrics, checkpoint)
+        if decision is Decision.STOP:
+            self._stopping.add(key)
+            return TrialScheduler.STOP
+        if decision is Decision.PAUSE:
+            if checkpoint is None:
+                logger.warning(
+                    "group %s, seed %s reported no checkpoint at %s %s, where it is paused; it "
+                    "will start from scratch when it goes on (report one where "
+                    "tune_seeds.should_checkpoint(%s) is true)",
+                    key.group,
+                    key.seed,
+                    time_attr,
+                    epoch,
+                    time_attr,
+                )
+            return TrialScheduler.PAUSE
+        if decision is Decision.FINISH and not self._trainable.ends_itself:
+            return TrialScheduler.STOP
+        study.errors.pop(key, None)
+        return TrialScheduler.CONTINUE
+
+    def _key(self, trial: Trial) -> RunKey:
+        key = self._study.keys.get(trial.trial_id)
+        if key is None:
+            config = {k: v for k, v in trial.config.items() if k != "seed"}
+            group = self._study.find_group(config)
+            if group is None:
+                raise RuntimeError(f"trial {trial.trial_id} belongs to no group of the journal")
+            key = RunKey(group, trial.config["seed"])
+        return key
+
+    def _note_started(self) -> None:
+        race = self._study.race
+        for key in race.queue:
+            trial = self._trials.get(key)
+            if trial is not None and trial.status == Trial.RUNNING:
+                race.start(key)
+            elif trial is not None and trial.status == Trial.ERROR:
+                # Ray fails a trial without a word to the scheduler where its process can't be reused.
+                race.fail(key, _reason(trial))
+
+    def _stop_siblings_of_failed(self, tune_controller: TuneController) -> None:
+        race = self._study.race
+        for group in race.failed[self._n_swept :]:
+            for seed in race.ledger.seeds:
+                trial = self._trials.get(RunKey(group, seed))
+                if trial is not None and trial.status == Trial.PAUSED:
+                    tune_controller.stop_trial(trial)
+        self._n_swept = len(race.failed)
+
+    def _restore(self, key: RunKey, trial: Trial) -> None:
+        """Bring a trial of Ray's snapshot, up to ten seconds old, to what the journal knows.
+
+        Ray makes every unfinished trial pending, and would start those that wait. It calls
+        ``on_trial_add`` before it looks at the status, so a status set here holds.
+        """
+        race = self._study.race
+        run = race.ledger[key]
+        newest = max(run.checkpoints, default=0)
+        latest = trial.latest_checkpoint_result
+        seen = 0 if latest is None else latest.metrics.get(self._trainable.time_attr, 0)
+        if trial.status == Trial.PENDING and newest > seen:
+            path = PurePosixPath(self._study.path) / run.checkpoints[newest]
+            metrics: dict[str, Any] = dict(run.reports[newest])
+            metrics["training_iteration"] = int(metrics["training_iteration"])
+            metrics[CHECKPOINT_DIR_NAME] = path.name
+            checkpoint = Checkpoint(str(path), filesystem=self._study.fs)
+            trial.on_checkpoint(_TrainingResult(checkpoint=checkpoint, metrics=metrics))
+        if trial.status != Trial.PENDING or key in race.queue:
+            return
+        if run.outcome in (Outcome.COMPLETED, Outcome.STOPPED) or race.groups[key.group].failures:
+            trial.set_status(Trial.TERMINATED)
+        else:
+            trial.set_status(Trial.PAUSED)
+
+
+_AUTOFILLED = frozenset(
+    {
+        "timestamp",
+        "done",
+        "pid",
+        "time_this_iter_s",
+        "time_since_restore",
+        "iterations_since_restore",
+        "timesteps_total",
+        "timesteps_since_restore",
+        "episodes_total",
+        "warmup_time",
+        "should_checkpoint",
+        "experiment_tag",
+    }
+)
+
+
+def _names(result: dict[str, Any]) -> str:
+    own = sorted(
+        name
+        for name, value in result.items()
+        if name not in _AUTOFILLED
+        and name not in _RAY_METRICS
+        and not name.startswith("config/")
+        and isinstance(value, (int, float))
+    )
+    return ", ".join(repr(name) for name in own) or "no metric at all"
+
+
+def _reason(trial: Trial) -> str:
+    """The last line of a trial's error, which names the exception."""
+    file = trial.error_file
+    if file is None:
+        return "the run failed without an error file"
+    try:
+        with open(file) as stream:
+            lines = [line.strip() for line in stream if line.strip()]
+    except OSError as error:
+        return f"the run failed, and its error file can't be read ({error})"
+    return lines[-1] if lines else "the run failed with an empty error file"

@@ -1,0 +1,361 @@
+"""SeedTuner: Ray Tune's Tuner with the random seeds as a grouping axis."""
+
+from __future__ import annotations
+
+import copy
+import os
+import secrets
+import statistics
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import PurePosixPath
+from typing import Any, Self, cast
+
+import pyarrow.fs
+import ray
+from ray import cloudpickle, tune
+from ray.train._internal.storage import (
+    StorageContext,  # pyright: ignore[reportPrivateUsage]
+    get_fs_and_path,
+)
+from ray.tune import ResumeConfig, TuneError
+from ray.tune.execution.experiment_state import (
+    _find_newest_experiment_checkpoint,  # pyright: ignore[reportPrivateUsage]
+)
+
+from tune_seeds import options
+from tune_seeds.header import Header, check_seeds
+from tune_seeds.journal import HEADER, exists, plain, read_bytes, write_atomically
+from tune_seeds.ledger import TO_THE_END, Ledger
+from tune_seeds.lightning import LightningTrainer
+from tune_seeds.policy import SuccessiveHalving
+from tune_seeds.progress import ProgressLines
+from tune_seeds.results import SeedResults
+from tune_seeds.rungs import build_rungs, milestones
+from tune_seeds.schedule import SeedScheduler
+from tune_seeds.search import SeedSearch, SeedSearchGenerator
+from tune_seeds.study import Study
+from tune_seeds.tensorboard import SeedTBXLoggerCallback
+from tune_seeds.trainable import Plan, SeededTrainable, from_function
+
+_ARGUMENTS = "study.pkl"
+
+
+class SeedTuner:
+    """Tune hyperparameters with the seeds held fixed: every config meets the same ones.
+
+    Args:
+        trainable: a ``LightningTrainer``, or a Ray Tune function that reads ``config["seed"]``.
+        seeds: distinct integers in 0 … 2³²−1, or how many to draw, once, from the system's
+            entropy. More seeds tell configs apart better and cost more for those that are compared.
+        param_space: as for ``tune.Tuner``, without the seed.
+        tune_config: as for ``tune.Tuner``. ``num_samples`` counts configs. ``search_alg``: any Ray
+            ``Searcher``, or None for random sampling and grids. ``scheduler``: an
+            ``ASHAScheduler``, carried out as promotion over rungs of (epochs, seeds), or None.
+        run_config: as for ``tune.Tuner``.
+        seeds_per_rung: with a scheduler: ``"ladder"``, one seed up to ``max_t`` and all of them
+            for the groups that get there; ``"all"``, every seed at every rung; or a number for
+            each rung.
+        n_finalists: groups that end with every epoch on every seed, at least 1; ``best`` is one of
+            them. More make the choice safer and cost full trainings.
+        search_seed: of random sampling, 0 … 2³²−1; drawn and recorded where None. A searcher has
+            its own.
+        reuse_actors: run after run in one process, which saves importing torch for each.
+
+    Raises:
+        ValueError: an argument is out of its range, contradicts another, or has no meaning over
+            groups of seeds; nothing was started.
+        FileExistsError: the experiment exists; restore it or choose another name.
+    """
+
+    def __init__(
+        self,
+        trainable: LightningTrainer | Callable[[dict[str, Any]], Any],
+        *,
+        seeds: Sequence[int] | int,
+        param_space: dict[str, Any],
+        tune_config: tune.TuneConfig,
+        run_config: tune.RunConfig | None = None,
+        seeds_per_rung: str | Sequence[int] = "ladder",
+        n_finalists: int = 3,
+        search_seed: int | None = None,
+        reuse_actors: bool = True,
+    ) -> None:
+        run_config = copy.copy(run_config) or tune.RunConfig()
+        options.check_tune_config(tune_config)
+        options.check_run_config(run_config)
+        metric, mode = options.read_metric(tune_config)
+        halving = options.read_scheduler(tune_config.scheduler)
+        self._trainable = _seeded(trainable, halving)
+        if isinstance(trainable, LightningTrainer):
+            trainable.check(param_space)
+        self.seeds = check_seeds(seeds)
+        if search_seed is not None:
+            check_seeds([search_seed])
+        else:
+            search_seed = secrets.randbelow(2**32)
+        _, _, num_samples = options.make_searcher(
+            tune_config, param_space, metric, mode, search_seed
+        )
+        rungs = _rungs(self._trainable, halving, len(self.seeds), seeds_per_rung)
+        eta = halving.reduction_factor if halving else 4.0
+        SuccessiveHalving(rungs, eta, n_finalists)
+        run_config.name = run_config.name or (
+            f"{self._trainable.name}_{datetime.now():%Y-%m-%d_%H-%M-%S}"
+        )
+        if str(run_config.storage_path).startswith("~"):
+            run_config.storage_path = os.path.expanduser(str(run_config.storage_path))
+        self._arguments = {
+            "param_space": param_space,
+            "tune_config": tune_config,
+            "run_config": run_config,
+            "reuse_actors": reuse_actors,
+        }
+        self._header = Header(
+            seeds=self.seeds,
+            metric=metric,
+            mode=mode,
+            time_attr=self._trainable.time_attr,
+            rungs=rungs,
+            reduction_factor=eta,
+            n_finalists=n_finalists,
+            num_samples=num_samples,
+            search_seed=search_seed,
+            param_space=plain(param_space),
+            version=version("tune-seeds"),
+        )
+        self._resume: ResumeConfig | None = None
+        self._fs, self._path = _place(run_config)
+        if exists(self._fs, str(PurePosixPath(self._path) / HEADER)):
+            raise FileExistsError(
+                f"the experiment {self._path} exists; continue it with "
+                f"SeedTuner.restore({self._path!r}, trainable), or choose another "
+                "RunConfig(name=...)"
+            )
+
+    @classmethod
+    def can_restore(
+        cls, path: str, storage_filesystem: pyarrow.fs.FileSystem | None = None
+    ) -> bool:
+        """Whether ``path`` is an experiment that ``restore`` takes."""
+        fs, fs_path = get_fs_and_path(os.path.expanduser(path), storage_filesystem)
+        return exists(fs, str(PurePosixPath(fs_path) / _ARGUMENTS))
+
+    @classmethod
+    def restore(
+        cls,
+        path: str,
+        trainable: LightningTrainer | Callable[[dict[str, Any]], Any],
+        *,
+        resume_errored: bool = False,
+        restart_errored: bool = False,
+        storage_filesystem: pyarrow.fs.FileSystem | None = None,
+    ) -> Self:
+        """Continue an experiment that was killed or interrupted, from everything it reported.
+
+        Finished runs are not repeated; runs that were under way go on from their last checkpoint.
+        Restore only what you wrote yourself: it unpickles from ``path``, as Ray's restore does.
+
+        Args:
+            path: the experiment's directory, local or any URI that Ray takes.
+            trainable: the same as before.
+            resume_errored: try failed runs again from their last checkpoints.
+            restart_errored: try failed runs again from scratch.
+            storage_filesystem: the file system of ``path`` where it is a custom one.
+
+        Raises:
+            FileNotFoundError: there is no such experiment.
+            ValueError: the trainable counts progress differently, or both ways of retrying are set.
+        """
+        if resume_errored and restart_errored:
+            raise ValueError("give resume_errored or restart_errored, not both")
+        path = os.path.expanduser(path)
+        fs, fs_path = get_fs_and_path(path, storage_filesystem)
+        header = Header.read(fs, fs_path)
+        self = cls.__new__(cls)
+        file = str(PurePosixPath(fs_path) / _ARGUMENTS)
+        self._arguments = cloudpickle.loads(read_bytes(fs, file))
+        run_config: tune.RunConfig = self._arguments["run_config"]
+        # The directory may have been moved since.
+        run_config.storage_path, _, run_config.name = path.rstrip("/").rpartition("/")
+        run_config.storage_filesystem = storage_filesystem
+        tune_config: tune.TuneConfig = self._arguments["tune_config"]
+        halving = options.read_scheduler(tune_config.scheduler)
+        self._trainable = _seeded(trainable, halving)
+        if self._trainable.time_attr != header.time_attr:
+            raise ValueError(
+                f"the experiment counts {header.time_attr!r}, this trainable "
+                f"{self._trainable.time_attr!r}; restore with the trainable it was started with"
+            )
+        self.seeds = header.seeds
+        self._header = header
+        self._fs, self._path = fs, fs_path
+        types = ResumeConfig.ResumeType
+        errored = types.RESUME if resume_errored else types.SKIP
+        errored = types.RESTART if restart_errored else errored
+        self._resume = ResumeConfig(unfinished=types.RESUME, errored=errored)
+        return self
+
+    def fit(self) -> SeedResults:
+        """Run the study to its end.
+
+        Returns:
+            The results, also of runs that failed; they are the same as ``get_results`` later.
+
+        Raises:
+            ValueError: the cluster has no node for a run.
+            MetricNotFoundError: the first report has no such metric; nothing else is started.
+            RungMissedError: a run skips a rung.
+            ray.tune.TuneError: Ray failed outside of the trials.
+        """
+        _start_ray()
+        options.check_resources(self._trainable.resources)
+        if self._resume is None:
+            self._write_arguments()
+        header = self._header
+        tune_config: tune.TuneConfig = self._arguments["tune_config"]
+        run_config: tune.RunConfig = self._arguments["run_config"]
+        study = Study(
+            self._fs,
+            self._path,
+            Ledger(header.seeds, header.metric, header.mode),
+            SuccessiveHalving(header.rungs, header.reduction_factor, header.n_finalists),
+            statistics.fmean,
+            tune_config.max_concurrent_trials or None,
+        )
+        searcher, constants, num_samples = options.make_searcher(
+            tune_config,
+            self._arguments["param_space"],
+            header.metric,
+            header.mode,
+            cast(int, header.search_seed),
+        )
+        search = SeedSearch(study, searcher, constants, num_samples)
+        print(
+            f"{num_samples} configs on the seeds {', '.join(map(str, header.seeds))}; rungs "
+            f"(epochs x seeds): {' '.join(map(str, header.rungs))}; {self._path}",
+            flush=True,
+        )
+        try:
+            self._run(study, search, num_samples)
+        except TuneError:
+            if study.fatal is not None:
+                raise study.fatal from None
+            raise
+        finally:
+            search.tell()
+            study.journal.close()
+        return self.get_results()
+
+    def get_results(self) -> SeedResults:
+        """The results so far, read from the experiment's journal."""
+        fs = self._arguments["run_config"].storage_filesystem
+        return SeedResults(self._path if fs is not None else self._uri(), fs)
+
+    def _run(self, study: Study, search: SeedSearch, num_samples: int) -> None:
+        tune_config: tune.TuneConfig = self._arguments["tune_config"]
+        run_config: tune.RunConfig = self._arguments["run_config"]
+        header = self._header
+        epochs = frozenset(rung.epochs for rung in header.rungs)
+        plan = Plan(epochs, header.rungs[-1].epochs)
+        function = self._trainable.function(plan)
+        if self._trainable.resources is not None:
+            function = tune.with_resources(function, cast(Any, self._trainable.resources))
+        resume = self._resume
+        if resume is not None and not _find_newest_experiment_checkpoint(self._path, self._fs):
+            resume = None  # killed before Ray's first snapshot: every trial is made anew
+        # tune.run is what tune.Tuner calls; the Tuner itself would pickle its own copies of the
+        # searcher and the scheduler, and restore those instead of what the journal knows.
+        tune.run(
+            function,
+            name=run_config.name,
+            config={},
+            num_samples=-1,  # the search ends itself
+            search_alg=SeedSearchGenerator(search),
+            scheduler=SeedScheduler(study, self._trainable),
+            storage_path=run_config.storage_path,
+            storage_filesystem=run_config.storage_filesystem,
+            time_budget_s=tune_config.time_budget_s,
+            trial_name_creator=tune_config.trial_name_creator,
+            trial_dirname_creator=tune_config.trial_dirname_creator,
+            reuse_actors=self._arguments["reuse_actors"],
+            resume_config=resume,
+            max_failures=run_config.failure_config.max_failures,
+            fail_fast=run_config.failure_config.fail_fast,
+            checkpoint_config=run_config.checkpoint_config,
+            sync_config=run_config.sync_config,
+            log_to_file=run_config.log_to_file,
+            progress_reporter=run_config.progress_reporter,
+            verbose=0 if run_config.verbose is None else run_config.verbose,
+            raise_on_failed_trial=False,
+            callbacks=[
+                *(run_config.callbacks or []),
+                SeedTBXLoggerCallback(study),
+                ProgressLines(study, num_samples),
+            ],
+        )
+
+    def _write_arguments(self) -> None:
+        self._fs.create_dir(self._path)
+        pickled = cloudpickle.dumps(self._arguments)
+        write_atomically(self._fs, str(PurePosixPath(self._path) / _ARGUMENTS), pickled)
+        self._header.write(self._fs, self._path)
+
+    def _uri(self) -> str:
+        run_config: tune.RunConfig = self._arguments["run_config"]
+        return f"{str(run_config.storage_path).rstrip('/')}/{run_config.name}"
+
+
+def _seeded(trainable: Any, halving: options.Halving | None) -> SeededTrainable:
+    if not isinstance(trainable, LightningTrainer):
+        return from_function(trainable, halving.time_attr if halving else "training_iteration")
+    seeded = trainable.as_trainable(halving.max_t if halving else None)
+    if halving and halving.time_attr not in ("training_iteration", seeded.time_attr):
+        raise ValueError(
+            f"ASHAScheduler(time_attr={halving.time_attr!r}): rungs of Lightning runs are keyed on "
+            f"the epoch that the run reports; leave time_attr out or give {seeded.time_attr!r}"
+        )
+    return seeded
+
+
+def _rungs(
+    trainable: SeededTrainable,
+    halving: options.Halving | None,
+    n_seeds: int,
+    seeds_per_rung: str | Sequence[int],
+) -> tuple[Any, ...]:
+    if halving is None:
+        if not isinstance(seeds_per_rung, str):
+            raise ValueError(
+                "seeds_per_rung needs a scheduler: without one there is one rung, every run to its "
+                "end on every seed"
+            )
+        end = TO_THE_END if trainable.max_epochs is None else trainable.max_epochs
+        rungs = build_rungs([end], n_seeds, "all")
+    else:
+        epochs = milestones(halving.max_t, halving.grace_period, halving.reduction_factor)
+        rungs = build_rungs(epochs, n_seeds, seeds_per_rung)
+    period = trainable.metric_period
+    for rung in rungs:
+        if rung.epochs != TO_THE_END and rung.epochs % period:
+            raise ValueError(
+                f"the rung at epoch {rung.epochs} has no metric: check_val_every_n_epoch={period} "
+                f"validates at multiples of {period} only; choose grace_period, reduction_factor "
+                "and max_t (or max_epochs) to fall on those"
+            )
+    return rungs
+
+
+def _place(run_config: tune.RunConfig) -> tuple[pyarrow.fs.FileSystem, str]:
+    storage = StorageContext(
+        storage_path=cast(str, run_config.storage_path),
+        experiment_dir_name=cast(str, run_config.name),
+        storage_filesystem=run_config.storage_filesystem,
+    )
+    return storage.storage_filesystem, storage.experiment_fs_path
+
+
+def _start_ray() -> None:
+    if not ray.is_initialized():
+        ray.init(include_dashboard=False)
