@@ -66,9 +66,9 @@ def median(scores: Float[np.ndarray, "*config seed"]) -> Float[np.ndarray, "*con
 
 
 def interquartile_mean(scores: Float[np.ndarray, "*config seed"]) -> Float[np.ndarray, "*config"]:
-    """Mean of the middle half of each config's scores (Agarwal et al. 2021, arXiv:2108.13264, §4.3).
+    """Mean of the middle half of each config's scores over seeds (Agarwal et al. 2021, §4.3).
 
-    The ⌊n/4⌋ lowest and the ⌊n/4⌋ highest of the n scores are left out, as
+    arXiv:2108.13264. The ⌊n/4⌋ lowest and the ⌊n/4⌋ highest of the n scores are left out, as
     ``scipy.stats.trim_mean(scores, 0.25)`` and rliable do. So for n < 4 nothing is trimmed and
     this *is* the mean; for n = 5 one score goes at either end.
 

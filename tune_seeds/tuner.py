@@ -287,7 +287,8 @@ class SeedTuner:
             sync_config=run_config.sync_config,
             log_to_file=run_config.log_to_file,
             progress_reporter=run_config.progress_reporter,
-            verbose=0 if run_config.verbose is None else run_config.verbose,
+            # RunConfig fills in Ray's default; what the user gave is kept beside it.
+            verbose=getattr(run_config, "_verbose", None) or 0,
             raise_on_failed_trial=False,
             callbacks=[
                 *(run_config.callbacks or []),
