@@ -150,14 +150,21 @@ def make_searcher(
             "SeedTuner(search_seed=...)"
         )
     searcher = copy.deepcopy(given)
-    took = searcher.set_search_properties(metric, mode, copy.deepcopy(space))
+    nothing = ValueError(
+        f"param_space has nothing to tune ({sorted(space)}): give at least one entry like "
+        "tune.loguniform(1e-4, 1e-1) or tune.choice([...]), or a searcher with its own space"
+    )
+    try:
+        took = searcher.set_search_properties(metric, mode, copy.deepcopy(space))
+    except RuntimeError as error:  # how HyperOptSearch says that its space is empty
+        raise nothing from error
     if not took and has_domains:
         raise ValueError(
             f"{type(given).__name__} was made with a space of its own, so it can't take the one in "
             "param_space; give the space in one place (constants may stay in param_space)"
         )
     if took and not has_domains:
-        raise ValueError(f"param_space has nothing to tune ({sorted(space)})")
+        raise nothing
     return searcher, _constants(space), num_samples
 
 

@@ -126,11 +126,11 @@ class SeedTuner:
             version=version("tune-seeds"),
         )
         self._resume: ResumeConfig | None = None
-        self._fs, self._path = _place(run_config)
-        if exists(self._fs, str(PurePosixPath(self._path) / HEADER)):
+        self._fs, self.path = _place(run_config)
+        if exists(self._fs, str(PurePosixPath(self.path) / HEADER)):
             raise FileExistsError(
-                f"the experiment {self._path} exists; continue it with "
-                f"SeedTuner.restore({self._path!r}, trainable), or choose another "
+                f"the experiment {self.path} exists; continue it with "
+                f"SeedTuner.restore({self.path!r}, trainable), or choose another "
                 "RunConfig(name=...)"
             )
 
@@ -190,7 +190,7 @@ class SeedTuner:
             )
         self.seeds = header.seeds
         self._header = header
-        self._fs, self._path = fs, fs_path
+        self._fs, self.path = fs, fs_path
         types = ResumeConfig.ResumeType
         errored = types.RESUME if resume_errored else types.SKIP
         errored = types.RESTART if restart_errored else errored
@@ -218,7 +218,7 @@ class SeedTuner:
         run_config: tune.RunConfig = self._arguments["run_config"]
         study = Study(
             self._fs,
-            self._path,
+            self.path,
             Ledger(header.seeds, header.metric, header.mode),
             SuccessiveHalving(header.rungs, header.reduction_factor, header.n_finalists),
             statistics.fmean,
@@ -234,7 +234,7 @@ class SeedTuner:
         search = SeedSearch(study, searcher, constants, num_samples)
         print(
             f"{num_samples} configs on the seeds {', '.join(map(str, header.seeds))}; rungs "
-            f"(epochs x seeds): {' '.join(map(str, header.rungs))}; {self._path}",
+            f"(epochs x seeds): {' '.join(map(str, header.rungs))}; {self.path}",
             flush=True,
         )
         try:
@@ -251,7 +251,7 @@ class SeedTuner:
     def get_results(self) -> SeedResults:
         """The results so far, read from the experiment's journal."""
         fs = self._arguments["run_config"].storage_filesystem
-        return SeedResults(self._path if fs is not None else self._uri(), fs)
+        return SeedResults(self.path if fs is not None else self._uri(), fs)
 
     def _run(self, study: Study, search: SeedSearch, num_samples: int) -> None:
         tune_config: tune.TuneConfig = self._arguments["tune_config"]
@@ -263,7 +263,7 @@ class SeedTuner:
         if self._trainable.resources is not None:
             function = tune.with_resources(function, cast(Any, self._trainable.resources))
         resume = self._resume
-        if resume is not None and not _find_newest_experiment_checkpoint(self._path, self._fs):
+        if resume is not None and not _find_newest_experiment_checkpoint(self.path, self._fs):
             resume = None  # killed before Ray's first snapshot: every trial is made anew
         # tune.run is what tune.Tuner calls; the Tuner itself would pickle its own copies of the
         # searcher and the scheduler, and restore those instead of what the journal knows.
@@ -298,10 +298,10 @@ class SeedTuner:
         )
 
     def _write_arguments(self) -> None:
-        self._fs.create_dir(self._path)
+        self._fs.create_dir(self.path)
         pickled = cloudpickle.dumps(self._arguments)
-        write_atomically(self._fs, str(PurePosixPath(self._path) / _ARGUMENTS), pickled)
-        self._header.write(self._fs, self._path)
+        write_atomically(self._fs, str(PurePosixPath(self.path) / _ARGUMENTS), pickled)
+        self._header.write(self._fs, self.path)
 
     def _uri(self) -> str:
         run_config: tune.RunConfig = self._arguments["run_config"]

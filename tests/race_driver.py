@@ -1,0 +1,108 @@
+"""Drives a race with made-up curves: slots, random order, failures, restores."""
+
+from __future__ import annotations
+
+import random
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from tune_seeds.events import Event
+from tune_seeds.journal import decode, encode
+from tune_seeds.ledger import Ledger, RunKey
+from tune_seeds.policy import Policy
+from tune_seeds.race import Decision, Race
+
+Curve = Callable[[int, int, int], float]  # config number, seed, epoch -> metric
+
+
+@dataclass
+class Driver:
+    """Slots that train the runs a race asks for, epoch by epoch, in random order.
+
+    A restore throws the race away and rebuilds it from its journal; runs that held a slot go on
+    from their last checkpoint, which may be older than their last report.
+    """
+
+    make_policy: Callable[[], Policy]
+    seeds: Sequence[int]
+    n_configs: int
+    n_slots: int
+    curve: Curve
+    rng: random.Random
+    p_fail: float = 0.0
+    p_restore: float = 0.0
+    log: list[Event] = field(default_factory=list)
+    slots: dict[RunKey, int] = field(default_factory=dict)
+    saved: dict[RunKey, int] = field(default_factory=dict)
+    idle: int = 0
+    epochs_trained: int = 0
+    race: Race = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.race = self._new_race()
+
+    def _new_race(self) -> Race:
+        return Race(Ledger(self.seeds, "acc", "max"), self.make_policy(), statistics.fmean)
+
+    def restore(self) -> None:
+        race = self._new_race()
+        for event in self.log:
+            race.apply(decode(encode(event)))
+        race.news.clear()
+        self.race = race
+        self.race.log = self.log.append
+        self.slots.clear()
+        self.race.exhausted = len(race.groups) >= self.n_configs
+
+    def fill(self) -> None:
+        race = self.race
+        while len(self.slots) < self.n_slots:
+            race.promote_next()
+            if not race.queue:
+                if len(race.groups) < self.n_configs:
+                    race.add_group({"number": len(race.groups)})
+                else:
+                    race.exhausted = True
+                    race.promote_next()
+            if not race.queue:
+                return
+            key = race.queue[0]
+            race.start(key)
+            self.slots[key] = self.saved.get(key, 0)
+
+    def step(self) -> bool:
+        """One report of one run; False when nothing is left to do."""
+        if self.rng.random() < self.p_restore:
+            self.restore()
+        self.fill()
+        if not self.slots:
+            return False
+        key = self.rng.choice(sorted(self.slots))
+        if self.rng.random() < self.p_fail:
+            del self.slots[key]
+            self.race.fail(key, "planted")
+            return True
+        epoch = self.slots[key] + 1
+        self.slots[key] = epoch
+        self.epochs_trained += 1
+        number = self.race.ledger.configs[key.group]["number"]
+        value = self.curve(number, key.seed, epoch)
+        decision = self.race.report(key, epoch, {"acc": value})
+        if epoch in {rung.epochs for rung in self.race.policy.rungs}:
+            self.saved[key] = epoch
+        if decision is Decision.CONTINUE:
+            return True
+        del self.slots[key]
+        if decision is Decision.FINISH:
+            self.race.complete(key)
+        elif decision is Decision.STOP:
+            self.race.stop(key)
+        return True
+
+    def run(self, limit: int = 100_000) -> Race:
+        self.race.log = self.log.append
+        for _ in range(limit):
+            if not self.step():
+                return self.race
+        raise AssertionError("the race does not end")
