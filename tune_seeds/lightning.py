@@ -8,26 +8,22 @@ import gc
 import inspect
 import logging
 import os
-import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from lightning import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint
-from lightning.pytorch.utilities.warnings import PossibleUserWarning
+from lightning import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
+from lightning.fabric.utilities.warnings import PossibleUserWarning
 from ray import tune
 
+from tune_seeds.fitting import EPOCH, Report, as_list, fit
+from tune_seeds.reporting import TuneReport
 from tune_seeds.routing import parameters, route
-from tune_seeds.seeding import rng_state, seed_run, set_rng_state
+from tune_seeds.seeding import reset_process, seed_run
 from tune_seeds.trainable import Plan, SeededTrainable
-
-#: The report key of the epochs a run has finished; rungs of Lightning runs are keyed on it.
-EPOCH = "epoch"
-
-_CHECKPOINT_FILE = "checkpoint.ckpt"
 
 # What a run decides by its own arguments, and so can't be given to the trainer.
 _OURS = {
@@ -115,7 +111,7 @@ class LightningTrainer:
     def build(
         self, config: Mapping[str, Any]
     ) -> tuple[LightningModule, dict[str, Any], dict[str, Any]]:
-        """The module, the data arguments of ``Trainer.fit`` and the trainer's arguments of a config.
+        """A config's module, data arguments of ``Trainer.fit`` and arguments of the trainer.
 
         Built in this order, so that a plain script that does the same draws the same numbers.
 
@@ -209,7 +205,7 @@ class LightningTrainer:
                 near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise ValueError(f"lightning.Trainer takes no {name!r}{hint}")
-        for callback in _as_list(self._trainer_kwargs.get("callbacks")):
+        for callback in as_list(self._trainer_kwargs.get("callbacks")):
             if isinstance(callback, EarlyStopping):
                 raise ValueError(
                     "EarlyStopping ends the seeds of one config at different epochs, and they are "
@@ -217,120 +213,49 @@ class LightningTrainer:
                     "stopping to the scheduler"
                 )
 
-    def _train(self, config: dict[str, Any], plan: Plan) -> None:
+    def retrain(
+        self, config: Mapping[str, Any], plan: Plan, report: Report, checkpoint: Path | None = None
+    ) -> Trainer:
+        """Train one run in this process, as a trial does, and hand every epoch to ``report``.
+
+        Args:
+            config: with ``seed``.
+            plan: where to checkpoint, and when the run is over.
+            report: hears of every epoch.
+            checkpoint: directory of a checkpoint to go on from.
+
+        Returns:
+            The trainer, after the fit.
+        """
         for name in ("lightning.pytorch", "lightning.fabric"):
             logging.getLogger(name).setLevel(logging.WARNING)
         warnings.filterwarnings("ignore", category=PossibleUserWarning)
-        torch.set_num_threads(max(1, int(self._cpus)))
+        reset_process(max(1, int(self._cpus)))
         seed_run(config["seed"])
+        module, data, kwargs = self.build(config)
+        defaults = {
+            "accelerator": "gpu" if self._gpus > 0 else "cpu",
+            "devices": 1,
+            "default_root_dir": os.getcwd(),
+        }
+        return fit(module, data, {**defaults, **kwargs}, plan, report, checkpoint)
+
+    def _train(self, config: dict[str, Any], plan: Plan) -> None:
+        device = "cuda" if self._gpus > 0 else "cpu"
+        report = TuneReport(config, device)
+        checkpoint = cast(Any, tune).get_checkpoint()
         try:
-            self._fit(config, plan)
+            if checkpoint is None:
+                self.retrain(config, plan, report)
+            else:
+                with checkpoint.as_directory() as directory:
+                    self.retrain(config, plan, report, Path(directory))
         finally:
             # A paused run must leave no memory behind, on the GPU least of all; the frames of a
             # finished fit refer to each other, so they go at a collection only.
             gc.collect()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
-
-    def _fit(self, config: dict[str, Any], plan: Plan) -> None:
-        module, data, kwargs = self.build(config)
-        callbacks = _as_list(kwargs.pop("callbacks", None))
-        # Lightning adds its ModelCheckpoint unless a Checkpoint is there, and ours is one.
-        if kwargs.pop("enable_checkpointing", False) and not any(
-            isinstance(callback, Checkpoint) for callback in callbacks
-        ):
-            callbacks.append(ModelCheckpoint())
-        trainer = Trainer(
-            **{
-                "accelerator": "gpu" if self._gpus > 0 else "cpu",
-                "devices": 1,
-                "default_root_dir": os.getcwd(),
-                **kwargs,
-                "callbacks": [*callbacks, RunCallback(plan)],
-            }
-        )
-        checkpoint = tune.get_checkpoint()
-        if checkpoint is None:
-            trainer.fit(module, **data)
-            return
-        with checkpoint.as_directory() as directory:
-            path = Path(directory) / _CHECKPOINT_FILE
-            # Hyperparameters of any type may be in there; whatever is plain is loaded safely.
-            plain = not torch.serialization.get_unsafe_globals_in_checkpoint(path)
-            trainer.fit(module, **data, ckpt_path=path, weights_only=plain)
-
-
-class RunCallback(Checkpoint):
-    """Reports every epoch to Ray Tune, checkpoints at rungs, and carries the random states.
-
-    It is a ``Checkpoint`` so that Lightning calls it last: after every other callback, and the
-    module, has drawn its numbers and logged its metrics.
-
-    Args:
-        plan: where to checkpoint, and when the run is over.
-    """
-
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._rng_state: dict[str, Any] | None = None
-        self._before_validation: frozenset[str] = frozenset()
-        self._validation_metrics: set[str] = set()
-        self._validated_epoch = 0
-
-    def state_dict(self) -> dict[str, Any]:
-        """The random states at the moment of saving; a Lightning checkpoint holds none itself."""
-        return {"rng": rng_state()}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keep them until training starts."""
-        self._rng_state = state_dict["rng"]
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put the random states back; any later, and the loader has drawn its base seed already."""
-        if self._rng_state is not None:
-            set_rng_state(self._rng_state)
-            self._rng_state = None
-
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note what was logged before, to know what validation logs."""
-        self._before_validation = frozenset(trainer.callback_metrics)
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note what validation logged, and when."""
-        if trainer.sanity_checking:
-            return
-        new = set(trainer.callback_metrics) - self._before_validation
-        self._validation_metrics |= new
-        self._validated_epoch = trainer.current_epoch + 1
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Report the epoch, unless it is the last, and end the run at the plan's last epoch."""
-        epoch = trainer.current_epoch + 1
-        if epoch >= self._plan.last_epoch:
-            trainer.should_stop = True
-        else:
-            self._report(trainer, epoch)
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Report the last epoch here, after callbacks (weight averaging) have set final weights."""
-        if trainer.current_epoch >= self._plan.last_epoch:
-            self._report(trainer, self._plan.last_epoch)
-
-    def _report(self, trainer: Trainer, epoch: int) -> None:
-        # Lightning keeps showing the metrics of the last validation; they belong to its epoch.
-        stale = self._validation_metrics if self._validated_epoch != epoch else set[str]()
-        metrics = {
-            name: float(value)
-            for name, value in trainer.callback_metrics.items()
-            if name not in stale and value.numel() == 1
-        }
-        metrics[EPOCH] = epoch
-        if not self._plan.checkpoint_at(epoch):
-            tune.report(metrics)
-            return
-        with tempfile.TemporaryDirectory() as directory:
-            trainer.save_checkpoint(Path(directory) / _CHECKPOINT_FILE)
-            tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(directory))
 
 
 def _is_factory(loader: Any) -> bool:
@@ -356,12 +281,6 @@ def _make_loaders(loader: Any, given: Mapping[str, Any]) -> Any:
         names, _ = parameters(loader)
         return loader(**{name: value for name, value in given.items() if name in names})
     return copy.deepcopy(loader)
-
-
-def _as_list(callbacks: Any) -> list[Callback]:
-    if callbacks is None:
-        return []
-    return [callbacks] if isinstance(callbacks, Callback) else list(callbacks)
 
 
 def _name(target: Any) -> str:

@@ -1,5 +1,7 @@
 """The random state of a run: the one module that touches the global generators."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
 from __future__ import annotations
 
 import random
@@ -19,6 +21,26 @@ def seed_run(seed: int) -> None:
         seed: 0 … 2³²−1.
     """
     lightning.seed_everything(seed, workers=True, verbose=False)
+
+
+def reset_process(threads: int) -> None:
+    """Undo what an earlier run in this process may have switched, and fix the number of threads.
+
+    Args:
+        threads: of torch; sums are split among them, so their number is part of the result.
+    """
+    # Per thread, and Ray starts each run of a reused process in a new one.
+    torch.set_num_threads(threads)
+    torch.set_grad_enabled(True)
+    torch.set_default_dtype(torch.float32)
+    torch.set_default_device(None)
+    torch.set_float32_matmul_precision("highest")
+    torch.use_deterministic_algorithms(False)
+    torch.backends.cudnn.deterministic = False
+    torch.backends.cudnn.benchmark = False
+    torch.set_flush_denormal(False)
+    torch.autograd.set_detect_anomaly(False)
+    np.seterr(all="warn", under="ignore")
 
 
 def rng_state() -> dict[str, Any]:

@@ -1,0 +1,248 @@
+"""Small trainings, each with one thing in it that a pause or another process could change."""
+
+# ruff: noqa: D101, D102 - the names of the cases say what each is
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import EMAWeightAveraging, StochasticWeightAveraging
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset, TensorDataset, random_split
+
+EPOCHS = 6
+RUNGS = (1, 3, 6)
+N_TRAIN, N_VAL = 44, 16
+
+
+class Images(Dataset):
+    """Noise images; with ``augment`` each sample draws from all three global generators."""
+
+    def __init__(self, n: int, augment: bool = False):
+        generator = torch.Generator().manual_seed(n)
+        self.x = torch.randn(n, 1, 6, 6, generator=generator)
+        self.y = torch.randint(0, 3, (n,), generator=generator)
+        self.augment = augment
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, index: int):
+        x = self.x[index]
+        if self.augment:
+            if random.random() < 0.5:
+                x = x.flip(-1)
+            x = x + float(np.random.normal(scale=0.1)) + 0.1 * torch.rand(())
+        return x, self.y[index]
+
+
+class Data(lightning.LightningDataModule):
+    def __init__(self, workers: int = 0, persistent: bool = False, augment: bool = False):
+        super().__init__()
+        self.options = {"num_workers": workers, "persistent_workers": persistent}
+        self.augment = augment
+
+    def train_dataloader(self):
+        return DataLoader(Images(N_TRAIN, self.augment), batch_size=8, shuffle=True, **self.options)
+
+    def val_dataloader(self):
+        return DataLoader(Images(N_VAL), batch_size=8, **self.options)
+
+
+class Split(Data):
+    def setup(self, stage: str):
+        self.parts = random_split(Images(N_TRAIN + N_VAL), [N_TRAIN, N_VAL])
+
+    def train_dataloader(self):
+        return DataLoader(self.parts[0], batch_size=8, shuffle=True)
+
+    def val_dataloader(self):
+        return DataLoader(self.parts[1], batch_size=8)
+
+
+class OwnGenerators(Data):
+    def train_dataloader(self):
+        images = Images(N_TRAIN)
+        return DataLoader(
+            TensorDataset(images.x, images.y),
+            batch_size=8,
+            shuffle=True,
+            generator=torch.Generator().manual_seed(random.getrandbits(30)),
+        )
+
+
+class Net(lightning.LightningModule):
+    def __init__(self, lr: float = 0.05, norm: bool = True):
+        super().__init__()
+        self.lr = lr
+        self.net = nn.Sequential(
+            nn.Conv2d(1, 4, 3),
+            nn.BatchNorm2d(4) if norm else nn.Identity(),
+            nn.ReLU(),
+            nn.Dropout(0.3),
+            nn.Flatten(),
+            nn.Linear(64, 3),
+        )
+
+    def training_step(self, batch, batch_index):
+        x, y = batch
+        loss = F.cross_entropy(self.net(x), y)
+        self.log("train_loss", loss, on_step=False, on_epoch=True)
+        return loss
+
+    def validation_step(self, batch, batch_index):
+        x, y = batch
+        self.log("val_loss", F.cross_entropy(self.net(x), y))
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=self.lr, momentum=0.9)
+
+
+class EpochSchedule(Net):
+    def configure_optimizers(self):
+        optimizer = torch.optim.Adam(self.parameters(), lr=self.lr)
+        return [optimizer], [torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS)]
+
+
+class StepSchedule(Net):
+    def configure_optimizers(self):
+        optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=EPOCHS * 6)
+        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+
+
+class Plateau(Net):
+    def configure_optimizers(self):
+        optimizer = torch.optim.SGD(self.parameters(), lr=self.lr)
+        schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=0)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "monitor": "val_loss", "strict": False},
+        }
+
+
+class DrawingModule(Net):
+    """Draws in every hook around an epoch, and lets it show in the weights."""
+
+    def on_fit_start(self):
+        torch.rand(3)
+
+    def on_train_start(self):
+        random.random()
+
+    def on_train_epoch_start(self):
+        with torch.no_grad():
+            self.net[-1].bias += 0.01 * torch.rand(3)
+
+    def on_train_epoch_end(self):
+        np.random.rand()
+
+    def on_validation_epoch_end(self):
+        torch.rand(1)
+
+    def on_save_checkpoint(self, checkpoint):
+        torch.rand(5)
+
+
+class HiddenState(Net):
+    """State that no ``state_dict`` holds: a running mean, a counter, a generator, a buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.running = 0.0
+        self.counts = {"steps": 0}
+        self.generator = torch.Generator().manual_seed(torch.initial_seed() % 2**31)
+        self.numpy_generator = np.random.default_rng(torch.initial_seed() % 2**31)
+        self.register_buffer("trace", torch.zeros(3), persistent=False)
+
+    def training_step(self, batch, batch_index):
+        loss = super().training_step(batch, batch_index)
+        self.counts["steps"] += 1
+        self.trace += self.net[-1].bias.detach()
+        self.running = 0.9 * self.running + 0.1 * float(loss.detach())
+        noise = float(torch.rand((), generator=self.generator)) + self.numpy_generator.random()
+        factor = 1 + 0.1 * noise + 0.1 * self.running + 0.001 * self.counts["steps"]
+        return loss * factor + 0.01 * (self.trace * self.net[-1].bias).sum()
+
+
+class DrawingCallback(lightning.Callback):
+    def on_train_epoch_start(self, trainer, module):
+        if random.random() < 0.7:
+            torch.rand(2)
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_index):
+        np.random.rand()
+
+    def on_train_epoch_end(self, trainer, module):
+        torch.randn(1)
+
+    def on_validation_end(self, trainer, module):
+        random.random()
+
+
+class OwnEMA(lightning.Callback):
+    """An average of the weights, as users write one: no ``state_dict``; pulls the weights to it."""
+
+    def on_fit_start(self, trainer, module):
+        self.average = copy.deepcopy(module.net)
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_index):
+        with torch.no_grad():
+            for mean, now in zip(self.average.parameters(), module.net.parameters(), strict=True):
+                mean.lerp_(now, 0.1)
+                now.lerp_(mean, 0.05)
+
+
+@dataclass(frozen=True)
+class Case:
+    """What ``LightningTrainer`` takes."""
+
+    module: Callable[..., Any] = Net
+    data: Callable[..., Any] = Data
+    config: dict[str, Any] = field(default_factory=dict)
+    trainer: dict[str, Any] = field(default_factory=dict)
+
+
+def _augmented(workers: int, persistent: bool = False) -> dict[str, Any]:
+    return {"workers": workers, "persistent": persistent, "augment": True}
+
+
+CASES = {
+    "dropout, batch norm, epoch schedule": Case(EpochSchedule),
+    "step schedule": Case(StepSchedule),
+    "plateau schedule": Case(Plateau),
+    "plateau, validation every 3rd epoch": Case(
+        Plateau, config={"lr": 0.2}, trainer={"check_val_every_n_epoch": 3}
+    ),
+    "augmentation, 0 workers": Case(config=_augmented(0)),
+    "augmentation, 1 worker": Case(config=_augmented(1)),
+    "augmentation, 2 workers": Case(config=_augmented(2)),
+    "augmentation, 2 persistent workers": Case(config=_augmented(2, True)),
+    "persistent workers, part of an epoch": Case(
+        config=_augmented(2, True), trainer={"limit_train_batches": 3, "num_sanity_val_steps": 0}
+    ),
+    "loaders made anew each epoch": Case(
+        config=_augmented(1), trainer={"reload_dataloaders_every_n_epochs": 1}
+    ),
+    "random split": Case(data=Split),
+    "gradient accumulation": Case(trainer={"accumulate_grad_batches": 4}),
+    "EMA callback": Case(trainer={"callbacks": [EMAWeightAveraging(decay=0.9)]}),
+    "SWA callback": Case(
+        EpochSchedule, trainer={"callbacks": [StochasticWeightAveraging(0.01, swa_epoch_start=2)]}
+    ),
+    "SWA callback, no batch norm": Case(
+        config={"norm": False},
+        trainer={"callbacks": [StochasticWeightAveraging(0.01, swa_epoch_start=0.5)]},
+    ),
+    "callback that draws": Case(trainer={"callbacks": [DrawingCallback()]}),
+    "module that draws in hooks": Case(DrawingModule),
+    "loader with its own generator": Case(data=OwnGenerators),
+    "state outside of state_dict": Case(HiddenState, trainer={"callbacks": [OwnEMA()]}),
+}

@@ -1,0 +1,205 @@
+"""Lightning's fit loop, paused and resumed between epochs without a trace.
+
+Lightning saves in ``on_train_epoch_end`` and resumes inside the finished epoch: plateau schedulers
+then miss a step, ``on_train_epoch_start`` runs after the loader has drawn its base seed, and the
+metrics that schedulers and callbacks read are gone (Lightning 2.6; lightning#18780,
+lightning#17543). Here the state is taken when an epoch is over, and put back right before the next
+one, where an uninterrupted fit would be.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+from lightning import Trainer
+from lightning.pytorch.loops.fit_loop import (
+    _FitLoop,  # pyright: ignore[reportPrivateUsage]
+)
+from torch.utils.data import DataLoader
+
+from tune_seeds.carried import Carried
+from tune_seeds.seeding import rng_state, set_rng_state
+from tune_seeds.worker_rng import WorkerStates
+
+logger = logging.getLogger(__name__)
+
+_KEY = "tune_seeds"
+
+
+class ExactFitLoop(_FitLoop):
+    """The fit loop of a run.
+
+    Args:
+        trainer: whose fit loop it becomes.
+        on_epoch: called with the number of finished epochs when one is over; a checkpoint saved in
+            there is one that resumes exactly. It may draw random numbers, training won't notice.
+        on_end: called when training is over and every ``on_train_end`` has run.
+    """
+
+    def __init__(
+        self, trainer: Trainer, on_epoch: Callable[[int], None], on_end: Callable[[], None]
+    ) -> None:
+        replaced = trainer.fit_loop
+        super().__init__(trainer, min_epochs=replaced.min_epochs, max_epochs=replaced.max_epochs)
+        self.epoch_loop = replaced.epoch_loop
+        self._on_epoch = on_epoch
+        self._on_end = on_end
+        self._ranks: list[dict[str, Any]] | None = None
+        self._resumed: dict[str, Any] | None = None
+        self._carried: Carried | None = None
+        self._workers: dict[int, WorkerStates] = {}
+        self._borrowed: list[tuple[DataLoader[Any], torch.Generator | None]] = []
+        trainer.fit_loop = self
+
+    def on_save_checkpoint(self) -> dict[str, Any]:
+        """Lightning's state, and between epochs what it leaves out."""
+        state = super().on_save_checkpoint()
+        if self._ranks is not None:
+            state[_KEY] = self._ranks
+        return state
+
+    def on_load_checkpoint(self, state_dict: dict[str, Any]) -> None:
+        """Keep what is put back before the next epoch.
+
+        Raises:
+            ValueError: the checkpoint was written by another number of workers.
+        """
+        state_dict = dict(state_dict)
+        ranks = state_dict.pop(_KEY, None)
+        if ranks is not None:
+            if len(ranks) != self.trainer.world_size:
+                raise ValueError(
+                    f"the checkpoint holds the states of {len(ranks)} workers, this run has "
+                    f"{self.trainer.world_size}; a run's bits depend on their number"
+                )
+            self._resumed = ranks[self.trainer.global_rank]
+        super().on_load_checkpoint(state_dict)
+
+    def _load_combined_loader_states(self) -> None:
+        # The one step between the making of the loaders and their first iteration.
+        super()._load_combined_loader_states()
+        saved = {} if self._resumed is None else self._resumed["workers"]
+        self._workers = {
+            i: WorkerStates(loader, saved.get(i))
+            for i, loader in enumerate(self._train_loaders())
+            if _is_persistent(loader)
+        }
+
+    def on_run_start(self) -> None:
+        """Start as Lightning does; on a resume, put everything back after it."""
+        super().on_run_start()
+        self._carried = Carried(self._roots())
+        if self._resumed is not None:
+            self._resume(self._resumed)
+            self._resumed = None
+
+    def advance(self) -> None:
+        """One epoch."""
+        super().advance()
+        for loader, generator in self._borrowed:
+            loader.generator = generator
+        self._borrowed.clear()
+
+    def on_advance_end(self) -> None:
+        """End the epoch as Lightning does, then hand over."""
+        super().on_advance_end()
+        for states in self._workers.values():
+            states.end_epoch()
+        with self._between_epochs():
+            self._on_epoch(self.epoch_progress.current.completed)
+
+    def on_run_end(self) -> None:
+        """End training as Lightning does, then hand over."""
+        super().on_run_end()
+        with self._between_epochs():
+            self._on_end()
+
+    @contextmanager
+    def _between_epochs(self) -> Iterator[None]:
+        """A place where saving is exact, and drawing has no effect on training."""
+        before = rng_state()
+        assert self._carried is not None
+        state: dict[str, Any] = {
+            "rng": before,
+            "carried": self._carried.state(),
+            "workers": {i: states.state() for i, states in self._workers.items()},
+            "metrics": dict(self.trainer.callback_metrics),
+            "train_loaded_at": self._last_train_dl_reload_epoch,
+            "val_loaded_at": self.epoch_loop.val_loop._last_val_dl_reload_epoch,
+            "val_iterated": [_has_iterator(loader) for loader in self._val_loaders()],
+        }
+        self._ranks = [state]
+        if self.trainer.world_size > 1:
+            # Rank 0 alone writes a checkpoint, and each rank has generators of its own.
+            self._ranks = cast(Any, [None] * self.trainer.world_size)
+            torch.distributed.all_gather_object(self._ranks, state)
+        try:
+            yield
+        finally:
+            self._ranks = None
+            set_rng_state(before)
+
+    def _resume(self, state: dict[str, Any]) -> None:
+        for loop in (self, self.epoch_loop, self.epoch_loop.val_loop):
+            # The last epoch is over: what follows is no restart but the next epoch, whose iterator
+            # is made after its hooks have run.
+            inner = cast(Any, loop)
+            inner._restarting = inner._loaded_from_state_dict = False
+            inner._resuming_from_checkpoint = False
+        self._last_train_dl_reload_epoch = state["train_loaded_at"]
+        self.epoch_loop.val_loop._last_val_dl_reload_epoch = state["val_loaded_at"]
+        for loader, iterated in zip(self._val_loaders(), state["val_iterated"], strict=False):
+            if iterated and not _has_iterator(loader):
+                iter(loader)  # draws a base seed, which the uninterrupted fit has drawn long ago
+        for i, states in self._workers.items():
+            states.restart()
+            loader = self._train_loaders()[i]
+            self._borrowed.append((loader, cast(Any, loader).generator))
+        assert self._carried is not None
+        missing = self._carried.restore(state["carried"])
+        if missing:
+            logger.warning(
+                "the states of %s were saved at a pause but have no place to go back to: they are "
+                "made after training starts; make them in __init__, setup or on_fit_start, or "
+                "give their owner a state_dict. This run may differ from an uninterrupted one",
+                ", ".join(missing),
+            )
+        for loader, _ in self._borrowed:
+            # New workers cost a base seed; the uninterrupted fit, which kept its own, drew none.
+            loader.generator = torch.Generator()
+        metrics = {k: v.to(self.trainer.strategy.root_device) for k, v in state["metrics"].items()}
+        self.trainer._logger_connector._callback_metrics.update(metrics)
+        set_rng_state(state["rng"])
+
+    def _train_loaders(self) -> list[Any]:
+        return [] if self._combined_loader is None else self._combined_loader.flattened
+
+    def _val_loaders(self) -> list[Any]:
+        combined = self.epoch_loop.val_loop._combined_loader
+        return [] if combined is None else combined.flattened
+
+    def _roots(self) -> dict[str, Any]:
+        trainer = self.trainer
+        roots: dict[str, Any] = {"model": trainer.lightning_module}
+        if trainer.datamodule is not None:
+            roots["data"] = trainer.datamodule
+        for i, callback in enumerate(trainer.callbacks):
+            if not type(callback).__module__.startswith(("lightning.", "tune_seeds.")):
+                roots[f"callback{i}"] = callback
+        loaders = [*self._train_loaders(), *self._val_loaders()]
+        roots.update({f"loader{i}": loader for i, loader in enumerate(loaders)})
+        return roots
+
+
+def _is_persistent(loader: Any) -> bool:
+    return isinstance(loader, DataLoader) and loader.num_workers > 0 and loader.persistent_workers
+
+
+def _has_iterator(loader: Any) -> bool:
+    return getattr(loader, "_iterator", None) is not None

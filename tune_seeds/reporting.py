@@ -1,0 +1,53 @@
+"""How a Lightning run reports to Ray Tune."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from ray import tune
+
+from tune_seeds import environment
+
+logger = logging.getLogger(__name__)
+
+#: The report key of the environment record, as JSON, in a run's first report.
+ENVIRONMENT = "environment_record"
+
+
+class TuneReport:
+    """Reports to Ray Tune; the first report of a run carries its environment record.
+
+    Args:
+        config: of the run, with ``seed``.
+        device: ``"cpu"`` or ``"cuda"``.
+    """
+
+    def __init__(self, config: Mapping[str, Any], device: str) -> None:
+        self._config = config
+        self._device = device
+        self._first = cast(Any, tune).get_checkpoint() is None
+
+    def __call__(
+        self,
+        metrics: dict[str, float],
+        save: Callable[[Path], None] | None,
+        fingerprints: Mapping[str, str],
+    ) -> None:
+        """Report one epoch."""
+        reported: dict[str, Any] = dict(metrics)
+        if self._first:
+            self._first = False
+            record = environment.record(self._config["seed"], self._config, self._device)
+            reported[ENVIRONMENT] = json.dumps({**record, **fingerprints}, default=repr)
+        report = cast(Any, tune).report
+        if save is None:
+            report(reported)
+            return
+        with tempfile.TemporaryDirectory() as directory:
+            save(Path(directory))
+            report(reported, checkpoint=cast(Any, tune.Checkpoint).from_directory(directory))

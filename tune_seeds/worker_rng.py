@@ -1,0 +1,144 @@
+"""The random states of persistent data-loader workers, which live on from epoch to epoch.
+
+A loader with ``persistent_workers=True`` seeds its worker processes once; their generators then run
+through all epochs. After a pause the workers are new, so their states have to travel: each worker
+writes them into shared memory after every batch, and a resumed worker starts from them.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, get_worker_info
+
+_PYTHON = 625
+_NUMPY = 624
+_TORCH = 5056 // 8
+# Batches made; Python's version, whether and what Gauss, and words; NumPy's position, whether and
+# what Gauss, and words; torch's bytes.
+_LENGTH = 1 + 3 + _PYTHON + 3 + _NUMPY + _TORCH
+
+_DRAIN_TIMEOUT_S = 60.0
+
+
+class WorkerStates:
+    """Follows the workers of one persistent loader; attach it before the loader is first iterated.
+
+    Args:
+        loader: with ``persistent_workers=True``.
+        saved: from ``state`` of the run before the pause, a row per worker, or None.
+    """
+
+    def __init__(self, loader: DataLoader[Any], saved: torch.Tensor | None) -> None:
+        self._loader = loader
+        self._rows = torch.zeros(loader.num_workers, _LENGTH, dtype=torch.int64).share_memory_()
+        self._n_sent = 0
+        self._saved = saved
+        # The loader's own attributes are the only place that its worker processes read.
+        loader.collate_fn = _Noting(cast(Any, loader.collate_fn), self._rows)
+        if saved is not None:
+            loader.worker_init_fn = _Restoring(loader.worker_init_fn, saved)
+
+    def restart(self) -> None:
+        """End the workers that were started too early, at the first ``iter`` of a resumed fit."""
+        iterator = cast(Any, self._loader)._iterator
+        if iterator is not None:
+            iterator._shutdown_workers()
+            cast(Any, self._loader)._iterator = None
+        self._rows.zero_()
+        if self._saved is not None:
+            # A worker that makes no batch until the next pause must not forget where it was.
+            self._rows[:, 1:] = self._saved[:, 1:]
+
+    def end_epoch(self) -> None:
+        """Note how many batches were asked of the workers in this epoch."""
+        iterator = cast(Any, self._loader)._iterator
+        self._n_sent += 0 if iterator is None else int(iterator._send_idx)
+
+    def state(self) -> torch.Tensor:
+        """The workers' states once they have made all batches that were asked of them.
+
+        With ``limit_train_batches`` workers make batches that nobody takes; those draw too.
+
+        Raises:
+            TimeoutError: a worker is stuck.
+        """
+        deadline = time.monotonic() + _DRAIN_TIMEOUT_S
+        while int(self._rows[:, 0].sum()) < self._n_sent:
+            if time.monotonic() > deadline:
+                raise TimeoutError(
+                    f"data-loader workers did not finish their batches in {_DRAIN_TIMEOUT_S:g} s"
+                )
+            time.sleep(0.001)
+        return self._rows.clone()
+
+
+class _Noting:
+    """A ``collate_fn`` that notes the worker's random states after each batch."""
+
+    def __init__(self, collate: Callable[[Any], Any], rows: torch.Tensor) -> None:
+        self._collate = collate
+        self._rows = rows
+
+    def __call__(self, samples: Any) -> Any:
+        batch = self._collate(samples)
+        info = get_worker_info()
+        if info is not None:
+            row = self._rows[info.id]
+            row[1:] = _pack()
+            row[0] += 1
+        return batch
+
+
+class _Restoring:
+    """A ``worker_init_fn`` that puts saved states back after the user's own."""
+
+    def __init__(self, init: Callable[[int], None] | None, saved: torch.Tensor) -> None:
+        self._init = init
+        self._saved = saved
+
+    def __call__(self, worker_id: int) -> None:
+        if self._init is not None:
+            self._init(worker_id)
+        if bool(self._saved[worker_id, 1:].any()):
+            _unpack(self._saved[worker_id, 1:])
+
+
+def _pack() -> torch.Tensor:
+    version, internal, gauss = random.getstate()
+    _, keys, position, has_gauss, cached = cast(Any, np.random.get_state(legacy=True))
+    return torch.cat(
+        [
+            torch.tensor([version, gauss is not None, _bits(gauss or 0.0)]),
+            torch.tensor(internal),
+            torch.tensor([position, has_gauss, _bits(cached)]),
+            torch.from_numpy(keys.astype(np.int64)),
+            torch.get_rng_state().view(torch.int64),
+        ]
+    )
+
+
+def _unpack(packed: torch.Tensor) -> None:
+    head, internal, middle, keys, state = packed.cpu().split([3, _PYTHON, 3, _NUMPY, _TORCH])
+    version, has, gauss = head.tolist()
+    random.setstate((version, tuple(internal.tolist()), _float(gauss) if has else None))
+    position, has_gauss, cached = middle.tolist()
+    words = keys.numpy().astype(np.uint32)
+    np.random.set_state(("MT19937", words, position, has_gauss, _float(cached)))
+    # A copy: torch 2.13 crashes on a state that does not start at the start of its storage.
+    torch.set_rng_state(state.clone().view(torch.uint8))
+
+
+def _bits(value: float) -> int:
+    return int(np.float64(value).view(np.int64))
+
+
+def _float(bits: int) -> float:
+    return float(np.int64(bits).view(np.float64))
