@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import math
+import statistics
+import string
+from pathlib import Path
+
+import pytest
+from benchmarks.made_up import MadeUp, make, steps
+from pictures import browser, hparams_page
+from pictures.board import board
+from ray import tune
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tune_seeds import SeedResults
+from tune_seeds.eventfile import EventFile
+from tune_seeds.hparams import Columns
+from tune_seeds.labels import config_text, differing, flat, path_name, short_names
+
+SPACE = {
+    "lr": tune.loguniform(1e-4, 1e-1),
+    "model": {"optimizer": tune.choice(["sgd", "adam"]), "depth": tune.randint(1, 5)},
+    "batch_size": 64,
+}
+CONFIGS = [
+    {
+        "lr": 10.0 ** -(1 + k % 4),
+        "model": {"optimizer": "sgd" if k % 2 else "adam", "depth": 1 + k % 3},
+        "batch_size": 64,
+    }
+    for k in range(12)
+]
+MADE = MadeUp(
+    CONFIGS,
+    space=SPACE,
+    fails=frozenset({(4, 47)}),
+    quality=lambda config: 0.9 + 0.1 * math.log10(config["lr"]),
+)
+
+
+@pytest.fixture(scope="module")
+def study_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tensorboard") / "study"
+    make(path, MADE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def rows(study_path: Path):
+    with board(str(study_path)) as server:
+        yield {row["name"]: row for row in server.wait_for_rows(len(CONFIGS))}
+
+
+def test_one_row_per_config_with_the_aggregate_of_its_last_complete_rung(study_path, rows):
+    groups = SeedResults(str(study_path)).groups.set_index("group")
+    assert set(rows) == set(groups.index)
+    for name, group in groups.iterrows():
+        metrics = rows[name]["metrics"]
+        assert metrics["seeds"] == group["n_seeds"]
+        assert metrics["epochs"] == group["epochs"]
+        assert metrics["failed"] == (group["state"] == "failed")
+        if group["n_seeds"]:
+            assert metrics["val_acc"] == pytest.approx(group["mean"], abs=1e-6)
+        else:
+            assert "val_acc" not in metrics
+        if group["n_seeds"] > 1:
+            assert metrics["std"] == pytest.approx(group["std"], abs=1e-6)
+            half = 4.302652729911275 * group["std"] / math.sqrt(3)
+            assert metrics["95% low"] == pytest.approx(group["mean"] - half, abs=1e-5)
+            assert metrics["95% high"] == pytest.approx(group["mean"] + half, abs=1e-5)
+        else:
+            assert "std" not in metrics and "95% low" not in metrics
+
+
+def test_rows_hold_short_names_and_open_to_the_runs_of_each_seed(rows):
+    assert rows["g0001"]["hparams"] == {
+        "lr": 0.1, "optimizer": "adam", "depth": 1.0, "batch_size": 64.0
+    }  # fmt: skip
+    done = next(row for row in rows.values() if row["metrics"]["seeds"] == 3)
+    ends = {session.rpartition("/")[2] for session in done["sessions"]}
+    assert {"seed=47", "seed=881", "seed=123456789"} < ends
+    assert set(done["sessions"].values()) == {"STATUS_SUCCESS"}
+    failed = next(row for row in rows.values() if row["metrics"]["failed"])
+    assert set(failed["sessions"].values()) == {"STATUS_FAILURE"}
+
+
+def test_columns_carry_the_domains_of_the_space():
+    infos = {info.name: info for info in Columns(SPACE, CONFIGS[0]).infos}
+    assert list(infos["optimizer"].domain_discrete) == ["sgd", "adam"]
+    assert (infos["lr"].domain_interval.min_value, infos["lr"].domain_interval.max_value) == (
+        1e-4,
+        1e-1,
+    )
+    # Ray's randint leaves the upper end out.
+    depth = infos["depth"].domain_interval
+    assert (depth.min_value, depth.max_value) == (1, 4)
+    assert [name for name, info in infos.items() if not info.differs] == ["batch_size"]
+
+
+def test_columns_without_a_space_come_from_the_first_config():
+    columns = Columns({}, {"x": 1, "y": {"z": "a"}})
+    assert [info.name for info in columns.infos] == ["x", "z"]
+    assert all(info.differs for info in columns.infos)
+
+
+def test_a_choice_of_mixed_or_nested_values_is_one_column_of_text():
+    space = {"net": tune.choice([{"width": 8}, None, [1, 2], 3, "a"])}
+    columns = Columns(space, {"net": None})
+    (info,) = columns.infos
+    assert list(info.domain_discrete) == ['{"width": 8}', "null", "[1, 2]", "3", "a"]
+    assert columns.values({"net": {"width": 8}}) == {"net": '{"width": 8}'}
+    assert columns.values({"net": 3}) == {"net": "3"}
+
+
+def test_the_score_is_never_a_mix_of_epochs_while_the_study_runs(tmp_path):
+    """After every report, what HPARAMS would average is one epoch on one rung's seeds."""
+    path = tmp_path / "study"
+    for n, study in enumerate(steps(path, MADE)):
+        if n % 7:
+            continue
+        for name, group in study.race.groups.items():
+            scored = [rung for rung in study.race.policy.rungs if rung in group.scores]
+            last = _last_scores(path, name)
+            if not scored:
+                assert last == {}
+                continue
+            assert len(last) == scored[-1].n_seeds
+            assert {step for step, _ in last.values()} == {scored[-1].epochs}
+            mean = statistics.fmean(value for _, value in last.values())
+            assert mean == pytest.approx(group.scores[scored[-1]], abs=1e-6)
+
+
+def test_curves_and_their_mean_can_be_told_apart_by_name(study_path):
+    results = SeedResults(str(study_path))
+    best = results.best
+    runs = {str(p.parent.relative_to(study_path)) for p in study_path.rglob("*tfevents*")}
+    own = sorted(run for run in runs if run.startswith(best.group))
+    config = own[0]
+    assert config.startswith(f"{best.group}_lr={best.config['lr']:.4g}")
+    assert f"optimizer={best.config['model']['optimizer']}" in config
+    assert "batch_size" not in config
+    assert own[1:] == [
+        f"{config}/mean_of_3_seeds",
+        *sorted(f"{config}/seed={seed}" for seed in results.seeds),
+    ]
+    mean = _scalars(study_path / own[1])
+    assert [step for step, _ in mean["val_acc"]] == list(range(1, 10))
+    assert mean["val_acc"][-1][1] == pytest.approx(best.mean, abs=1e-6)
+    assert mean["val_acc + std"][-1][1] == pytest.approx(best.mean + best.std, abs=1e-6)
+    assert mean["val_acc - std"][-1][1] == pytest.approx(best.mean - best.std, abs=1e-6)
+    seed = _scalars(study_path / f"{config}/seed=881")
+    assert seed["val_acc"][-1] == (9, pytest.approx(best.scores[881], abs=1e-6))
+    assert set(seed) == {"val_acc", "train_loss", "rung/score"}
+
+
+def test_an_event_file_is_not_made_before_there_is_something_to_write(tmp_path):
+    file = EventFile(tmp_path / "run")
+    file.flush()
+    assert not (tmp_path / "run").exists()
+    file.scalars(3, {"a": 1.5, "b": math.nan})
+    file.flush()
+    file.scalars(4, {"a": 2.5})
+    file.flush()
+    scalars = _scalars(tmp_path / "run")
+    assert scalars["a"] == [(3, 1.5), (4, 2.5)]
+    assert math.isnan(scalars["b"][0][1])
+
+
+@pytest.mark.skipif(browser.executable() is None, reason="chromium is not installed")
+def test_the_page_shows_one_row_per_config(study_path, rows):
+    with board(str(study_path)) as server, browser.browser(1500, 950) as page:
+        server.wait_for_rows(len(CONFIGS))
+        hparams_page.visit(page, server.url, len(CONFIGS))
+        shown = {cells[0]: cells for cells in hparams_page.read_rows(page)}
+        assert set(shown) == {f"g{k:04d}" for k in range(1, 13)}
+        best = SeedResults(str(study_path)).best
+        assert f"{best.mean:.5g}" in shown[best.group]
+        hparams_page.show_metrics(page, best.group)
+        page.wait_for(hparams_page.n_charts(at_least=5))
+        assert page.console == []
+
+
+class TestLabels:
+    def test_short_names_are_the_shortest_that_are_unique(self):
+        assert short_names(["lr", "model/width", "head/width", "model/depth"]) == {
+            "lr": "lr",
+            "model/width": "model/width",
+            "head/width": "head/width",
+            "model/depth": "depth",
+        }
+        assert short_names(["width", "model/width"]) == {
+            "width": "width",
+            "model/width": "model/width",
+        }
+
+    def test_long_values_stay_apart(self):
+        a, b = (config_text({"x": "y" * 5000 + end}) for end in "ab")
+        assert a != b
+        assert len(a) < 50
+
+    def test_objects_are_shown_without_their_addresses(self):
+        text = flat({"f": lambda x: x, "g": [object()], "h": {}})
+        assert " at 0x" not in str(text)
+        assert text["h"] == {}
+
+    def test_path_names_hold_no_character_that_a_path_or_a_page_could_take_amiss(self):
+        name = path_name("g0001", {"x": "</script><img src=x onerror=alert(1)>/../.."})
+        assert set(name) <= set(string.ascii_letters + string.digits + "._=,+-")
+
+    def test_differing(self):
+        assert differing([{"a": 1, "b": 2}, {"a": 1, "b": 3}, {"a": 1}]) == ["b"]
+        assert differing([{"a": 1}]) == ["a"]
+
+
+def _scalars(directory: Path) -> dict[str, list[tuple[int, float]]]:
+    accumulator = EventAccumulator(str(directory))
+    accumulator.Reload()
+    return {
+        tag: [(event.step, event.value) for event in accumulator.Scalars(tag)]
+        for tag in accumulator.Tags()["scalars"]
+    }
+
+
+def _last_scores(path: Path, group: str) -> dict[str, tuple[int, float]]:
+    found = {}
+    for directory in path.glob(f"{group}*/seed=*"):
+        scores = _scalars(directory).get("rung/score")
+        if scores:
+            found[directory.name] = scores[-1]
+    return found

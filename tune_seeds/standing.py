@@ -1,0 +1,138 @@
+"""Where the configs of a race stand: what the live views show, read from the race alone."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from tune_seeds.ledger import TO_THE_END, Outcome, Rung, RunKey
+from tune_seeds.race import Race
+
+
+class State(StrEnum):
+    """What a group is doing."""
+
+    RUNNING = "running"
+    QUEUED = "queued"  # a run of it should train, and has no slot yet
+    WAITING = "waiting"  # scored; goes on if it comes into the top of its rung
+    STOPPED = "stopped"  # scored, and no slot is left to be given
+    FAILED = "failed"
+    COMPLETE = "complete"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One group at its last complete rung.
+
+    Attributes:
+        group: its name.
+        config: the hyperparameters, without the seed.
+        state: what it is doing.
+        goal: the rung it heads for, or waits at.
+        rung: its last complete rung, None before the first.
+        epochs: epochs of the runs at that rung, 0 before the first.
+        score: the aggregate of the metric there, in the metric's own direction; NaN before.
+        values: the metric of exactly the rung's seeds, in the study's order.
+        std: their sample standard deviation (n − 1), NaN with fewer than two.
+        interval: 95 % interval of their mean, NaN likewise.
+        n_arrived: seeds that have come to the goal.
+        failures: seed → why it failed.
+    """
+
+    group: str
+    config: dict[str, Any]
+    state: State
+    goal: Rung
+    rung: Rung | None
+    epochs: int
+    score: float
+    values: tuple[float, ...]
+    std: float
+    interval: tuple[float, float]
+    n_arrived: int
+    failures: dict[int, str]
+
+
+def ranking(race: Race, n: int | None = None) -> list[str]:
+    """The names of the groups, best first: highest rung, then score; failed ones last.
+
+    Args:
+        race: read only.
+        n: how many, all if None.
+    """
+    level = {rung: k for k, rung in enumerate(race.policy.rungs)}
+
+    def cost(name: str) -> tuple[bool, int, float, int]:
+        group = race.groups[name]
+        top = max((level[rung] for rung in group.scores), default=-1)
+        score = group.scores[race.policy.rungs[top]] if top >= 0 else -math.inf
+        return bool(group.failures), -top, -score, group.index
+
+    names = race.groups
+    return sorted(names, key=cost) if n is None else heapq.nsmallest(n, names, key=cost)
+
+
+def standing(race: Race, name: str) -> Standing:
+    """Where one group stands."""
+    group, ledger = race.groups[name], race.ledger
+    scored = [rung for rung in race.policy.rungs if rung in group.scores]
+    rung = scored[-1] if scored else None
+    values: tuple[float, ...] = ()
+    if rung is not None:
+        turned = ledger.values_at(name, rung)
+        assert turned is not None
+        values = tuple(ledger.sign * value for value in turned)
+    std, interval = math.nan, (math.nan, math.nan)
+    if len(values) > 1:
+        std = float(np.std(values, ddof=1))
+        half = float(stats.t.ppf(0.975, len(values) - 1)) * std / math.sqrt(len(values))
+        mean = float(np.mean(values))
+        interval = (mean - half, mean + half)
+    return Standing(
+        group=name,
+        config=ledger.configs[name],
+        state=_state(race, name),
+        goal=group.goal,
+        rung=rung,
+        epochs=_epochs(race, name, rung),
+        score=math.nan if rung is None else ledger.sign * group.scores[rung],
+        values=values,
+        std=std,
+        interval=interval,
+        n_arrived=_n_arrived(race, name),
+        failures=dict(group.failures),
+    )
+
+
+def _state(race: Race, name: str) -> State:
+    group = race.groups[name]
+    if group.failures:
+        return State.FAILED
+    if race.policy.rungs[-1] in group.scores:
+        return State.COMPLETE
+    if group.heading:
+        keys = {RunKey(name, seed) for seed in race.ledger.seeds}
+        return State.RUNNING if keys & race.busy else State.QUEUED
+    return State.STOPPED if race.done else State.WAITING
+
+
+def _epochs(race: Race, name: str, rung: Rung | None) -> int:
+    if rung is None:
+        return 0
+    if rung.epochs != TO_THE_END:
+        return rung.epochs
+    return race.ledger[RunKey(name, race.ledger.seeds[0])].last_epoch
+
+
+def _n_arrived(race: Race, name: str) -> int:
+    goal = race.groups[name].goal
+    runs = [race.ledger[RunKey(name, seed)] for seed in race.ledger.seeds[: goal.n_seeds]]
+    if goal.epochs == TO_THE_END:
+        return sum(run.outcome is Outcome.COMPLETED for run in runs)
+    return sum(goal.epochs in run.curve for run in runs)
