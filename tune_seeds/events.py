@@ -46,6 +46,15 @@ class Reported:
 
 
 @dataclass(frozen=True, slots=True)
+class EnvironmentRecorded:
+    """A run said what its bits depend on (``environment.record``)."""
+
+    group: str
+    seed: int
+    environment: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class RunCompleted:
     """A run came to its own end."""
 
@@ -83,6 +92,7 @@ Event = (
     | Promoted
     | TrialAssigned
     | Reported
+    | EnvironmentRecorded
     | RunCompleted
     | RunStopped
     | RunFailed

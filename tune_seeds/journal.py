@@ -36,6 +36,7 @@ _KINDS: dict[str, type[Event]] = {
         events.Promoted,
         events.TrialAssigned,
         events.Reported,
+        events.EnvironmentRecorded,
         events.RunCompleted,
         events.RunStopped,
         events.RunFailed,

@@ -64,6 +64,7 @@ class Run:
         trial_id: Ray's id of the trial that runs it, the last one after a restore.
         trial_dir: that trial's directory, relative to the experiment.
         checkpoints: epoch → checkpoint directory, relative to the experiment.
+        environment: what its bits depend on, as it was when it started.
     """
 
     reports: dict[int, dict[str, float]] = field(default_factory=dict[int, dict[str, float]])
@@ -73,6 +74,7 @@ class Run:
     trial_id: str | None = None
     trial_dir: str | None = None
     checkpoints: dict[int, str] = field(default_factory=dict[int, str])
+    environment: dict[str, Any] | None = None
 
     @property
     def last_epoch(self) -> int:

@@ -18,6 +18,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from tune_seeds.events import (
+    EnvironmentRecorded,
     Event,
     GroupAdded,
     Promoted,
@@ -192,6 +193,10 @@ class Race:
                 return Decision.CONTINUE
         return Decision.PAUSE
 
+    def note_environment(self, key: RunKey, environment: dict[str, Any]) -> None:
+        """Note what a run's bits depend on."""
+        self._do(EnvironmentRecorded(key.group, key.seed, environment))
+
     def complete(self, key: RunKey) -> None:
         """A run came to its own end."""
         self._do(RunCompleted(key.group, key.seed))
@@ -225,6 +230,8 @@ class Race:
                 self._head_for(group, rung)
             case Reported(group, seed, epoch, metrics, checkpoint):
                 self._note_report(RunKey(group, seed), epoch, metrics, checkpoint)
+            case EnvironmentRecorded(group, seed, environment):
+                self.ledger[RunKey(group, seed)].environment = environment
             case RunCompleted(group, seed):
                 self._note_end(RunKey(group, seed))
             case RunStopped(group, seed):

@@ -15,6 +15,7 @@ from ray.train._internal.storage import get_fs_and_path
 from ray.tune import Checkpoint
 from scipy import stats
 
+from tune_seeds.environment import unwanted_differences
 from tune_seeds.header import Header
 from tune_seeds.journal import plain, read_events
 from tune_seeds.ledger import TO_THE_END, Ledger, Outcome, RunKey
@@ -148,6 +149,23 @@ class SeedResults:
             )
         return pd.DataFrame(rows)
 
+    @property
+    def environment_differences(self) -> dict[str, dict[str, dict[Any, list[int]]]]:
+        """What the runs of a group differ in beside the seed; empty where all were run alike.
+
+        Returns:
+            group → entry of the environment record (``packages/torch``, ``device``, …) → value →
+            the seeds that ran with it.
+        """
+        found: dict[str, dict[str, dict[Any, list[int]]]] = {}
+        for group in self.ledger.configs:
+            runs = {seed: self.ledger[RunKey(group, seed)] for seed in self.seeds}
+            records = {s: run.environment for s, run in runs.items() if run.environment is not None}
+            differences = unwanted_differences(records)
+            if differences:
+                found[group] = differences
+        return found
+
     def __str__(self) -> str:
         """A table of the groups, best first."""
         title = (
@@ -172,7 +190,15 @@ class SeedResults:
         text = table[columns].to_string(
             index=False, float_format=lambda x: f"{x:.5g}", na_rep="", max_colwidth=60
         )
-        return f"{title}\n{text}"
+        return f"{title}\n{text}{self._differences_text()}"
+
+    def _differences_text(self) -> str:
+        return "".join(
+            f"\n{group}: its runs differ in {entry}, not in the seed alone: "
+            + "; ".join(f"{value!r} (seeds {', '.join(map(str, s))})" for value, s in values.items())
+            for group, differences in self.environment_differences.items()
+            for entry, values in differences.items()
+        )
 
     def _rank(self, group: Group) -> tuple[bool, int, float, int]:
         rungs = self.header.rungs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import PurePosixPath
 from typing import Any
@@ -13,8 +14,10 @@ from ray.tune.experiment import Trial
 from ray.train.constants import CHECKPOINT_DIR_NAME
 from ray.tune.schedulers import TrialScheduler
 
+from tune_seeds.environment import PROCESS_VARIABLES
 from tune_seeds.ledger import Outcome, RunKey
 from tune_seeds.race import Decision
+from tune_seeds.reporting import ENVIRONMENT
 from tune_seeds.study import Study
 from tune_seeds.trainable import SeededTrainable
 
@@ -45,6 +48,7 @@ class SeedScheduler(TrialScheduler):
         self._trials: dict[RunKey, Trial] = {}
         self._stopping: set[RunKey] = set()
         self._n_swept = 0
+        self._warned: set[str] = set()
 
     def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
         """Know the trial of a run; put a restored one back where it was."""
@@ -139,6 +143,9 @@ class SeedScheduler(TrialScheduler):
             and isinstance(value, (int, float))
             and not name.startswith("config/")
         }
+        if ENVIRONMENT in result:
+            self._note_environment(key, json.loads(result[ENVIRONMENT]))
+        self._check_repeated(key, epoch, metrics)
         directory = result.get(CHECKPOINT_DIR_NAME)
         checkpoint = f"{trial.storage.trial_dir_name}/{directory}" if directory else None
         decision = race.report(key, epoch, metrics, checkpoint)
@@ -162,6 +169,43 @@ class SeedScheduler(TrialScheduler):
             return TrialScheduler.STOP
         study.errors.pop(key, None)
         return TrialScheduler.CONTINUE
+
+    def _note_environment(self, key: RunKey, record: dict[str, Any]) -> None:
+        race = self._study.race
+        if race.ledger[key].environment is None:
+            race.note_environment(key, record)
+        for name in record.get("missing_variables", ()):
+            if name not in self._warned:
+                self._warned.add(name)
+                logger.warning(
+                    "Ray's worker processes were started without a fixed %s, which a process reads "
+                    "when it starts: runs may differ between processes; set %s=%s in the "
+                    "environment of `ray start` (or before ray.init)",
+                    name,
+                    name,
+                    PROCESS_VARIABLES[name],
+                )
+
+    def _check_repeated(self, key: RunKey, epoch: int, metrics: dict[str, float]) -> None:
+        """A run that goes on from an older checkpoint repeats epochs; equal, or it isn't exact."""
+        first = self._study.race.ledger[key].reports.get(epoch)
+        if first is None:
+            return
+        for name, value in metrics.items():
+            then = first.get(name, value)
+            if name not in _RAY_METRICS and then != value and not (then != then and value != value):
+                logger.warning(
+                    "group %s, seed %s: epoch %s was repeated after a failure and came out "
+                    "differently (%s was %r, is %r); the first is kept. The run is not "
+                    "reproducible: `tune-seeds audit` finds where",
+                    key.group,
+                    key.seed,
+                    epoch,
+                    name,
+                    then,
+                    value,
+                )
+                return
 
     def _key(self, trial: Trial) -> RunKey:
         key = self._study.keys.get(trial.trial_id)

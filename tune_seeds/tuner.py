@@ -25,6 +25,7 @@ from ray.tune.execution.experiment_state import (
 )
 
 from tune_seeds import options
+from tune_seeds.environment import start_environment
 from tune_seeds.header import Header, check_seeds
 from tune_seeds.journal import HEADER, exists, plain, read_bytes, write_atomically
 from tune_seeds.ledger import TO_THE_END, Ledger
@@ -40,6 +41,7 @@ from tune_seeds.tensorboard import SeedTBXLoggerCallback
 from tune_seeds.trainable import Plan, SeededTrainable, from_function
 
 _ARGUMENTS = "study.pkl"
+TRAINABLE = "trainable.pkl"
 
 
 class SeedTuner:
@@ -88,6 +90,7 @@ class SeedTuner:
         metric, mode = options.read_metric(tune_config)
         halving = options.read_scheduler(tune_config.scheduler)
         self._trainable = _seeded(trainable, halving)
+        self._given = trainable
         if isinstance(trainable, LightningTrainer):
             trainable.check(param_space)
         self.seeds = check_seeds(seeds)
@@ -301,6 +304,9 @@ class SeedTuner:
         self._fs.create_dir(self.path)
         pickled = cloudpickle.dumps(self._arguments)
         write_atomically(self._fs, str(PurePosixPath(self.path) / _ARGUMENTS), pickled)
+        # For `tune-seeds verify`, which trains a run again.
+        trainable = cloudpickle.dumps((self._given, self._trainable))
+        write_atomically(self._fs, str(PurePosixPath(self.path) / TRAINABLE), trainable)
         self._header.write(self._fs, self.path)
 
     def _uri(self) -> str:
@@ -359,4 +365,5 @@ def _place(run_config: tune.RunConfig) -> tuple[pyarrow.fs.FileSystem, str]:
 
 def _start_ray() -> None:
     if not ray.is_initialized():
+        start_environment()
         ray.init(include_dashboard=False)
