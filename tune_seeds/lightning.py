@@ -15,8 +15,8 @@ from typing import Any, cast
 
 import torch
 from lightning import LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import EarlyStopping
 from lightning.fabric.utilities.warnings import PossibleUserWarning
+from lightning.pytorch.callbacks import EarlyStopping
 from ray import tune
 
 from tune_seeds.fitting import EPOCH, Report, as_list, fit

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from ray import tune
+from ray.train._internal.session import (
+    get_session,  # pyright: ignore[reportUnknownVariableType]
+)
 
 from tune_seeds import environment
 
@@ -17,6 +20,24 @@ logger = logging.getLogger(__name__)
 
 #: The report key of the environment record, as JSON, in a run's first report.
 ENVIRONMENT = "environment_record"
+
+
+def report_environment(config: Mapping[str, Any], device: str) -> None:
+    """Let the first report of the function that runs in this process carry its environment record.
+
+    A user's function calls ``tune.report`` itself, so the session that it calls is wrapped.
+    """
+    session = cast(Any, get_session())
+    if session is None or session.loaded_checkpoint is not None:
+        return
+    report = session.report
+
+    def first(metrics: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        session.report = report
+        record = environment.record(config["seed"], config, device)
+        report({**metrics, ENVIRONMENT: json.dumps(record, default=repr)}, *args, **kwargs)
+
+    session.report = first
 
 
 class TuneReport:

@@ -6,14 +6,15 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from ray.tune import PlacementGroupFactory
 from ray.tune.registry import is_function_trainable
 
 from tune_seeds.ledger import TO_THE_END
-from tune_seeds.seeding import rng_state, seed_run, set_rng_state
+from tune_seeds.reporting import report_environment
+from tune_seeds.seeding import reset_process, rng_state, seed_run, set_rng_state
 
 _RNG_FILE = "rng_state.pt"
 
@@ -95,19 +96,34 @@ def from_function(function: Callable[[dict[str, Any]], Any], time_attr: str) -> 
             "count epochs or steps, for instance time_attr='training_iteration'"
         )
 
+    resources: Mapping[str, float] | PlacementGroupFactory | None
+    resources = getattr(function, "_resources", None)
+    cpus, gpus = _share(resources)
+
     def train(config: dict[str, Any], plan: Plan) -> None:
+        reset_process(max(1, int(cpus)))
+        report_environment(config, "cuda" if gpus > 0 else "cpu")
         seed_run(config["seed"])
         return function(config)
 
     return SeededTrainable(
         name=getattr(function, "__name__", "function"),
         train=train,
-        resources=getattr(function, "_resources", None),
+        resources=resources,
         time_attr=time_attr,
         metric_period=1,
         ends_itself=False,
         max_epochs=None,
     )
+
+
+def _share(resources: Mapping[str, float] | PlacementGroupFactory | None) -> tuple[float, float]:
+    """CPUs and GPUs of the process that a function runs in."""
+    if isinstance(resources, PlacementGroupFactory):
+        bundle = cast(dict[str, float], resources.bundles[0])
+        return bundle.get("CPU", 1), bundle.get("GPU", 0)
+    given = resources or {}
+    return given.get("cpu", 1), given.get("gpu", 0)
 
 
 class _Current:

@@ -17,6 +17,7 @@ from pathlib import Path
 import lightning
 import torch
 from benchmarks.exact_models import EPOCHS, Case
+
 from tune_seeds import LightningTrainer
 from tune_seeds.environment import fingerprint
 from tune_seeds.trainable import Plan
