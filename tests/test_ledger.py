@@ -25,33 +25,33 @@ def test_values_need_exactly_the_rungs_seeds_at_exactly_its_epochs(ledger: Ledge
     ledger.record(RunKey("g1", 7), 2, {"loss": 0.6})
     ledger.record(RunKey("g1", 9), 1, {"loss": 0.9})
     ledger.record(RunKey("g1", 5), 2, {"loss": 0.5})
-    assert ledger.values("g1", Rung(1, 1)) == (-0.7,)
-    assert ledger.values("g1", Rung(1, 2)) is None, "seed 5 has no report at epoch 1"
-    assert ledger.values("g1", Rung(2, 2)) == (-0.6, -0.5)
-    assert ledger.values("g1", Rung(2, 3)) is None
+    assert ledger.values_at("g1", Rung(1, 1)) == (-0.7,)
+    assert ledger.values_at("g1", Rung(1, 2)) is None, "seed 5 has no report at epoch 1"
+    assert ledger.values_at("g1", Rung(2, 2)) == (-0.6, -0.5)
+    assert ledger.values_at("g1", Rung(2, 3)) is None
 
 
 def test_a_value_that_is_not_finite_is_missing(ledger: Ledger):
     ledger.record(RunKey("g1", 7), 1, {"loss": math.nan})
-    assert ledger.values("g1", Rung(1, 1)) is None
+    assert ledger.values_at("g1", Rung(1, 1)) is None
 
 
 def test_the_first_report_of_an_epoch_counts(ledger: Ledger):
     assert ledger.record(RunKey("g1", 7), 1, {"loss": 0.7})
     assert not ledger.record(RunKey("g1", 7), 1, {"loss": 0.1})
-    assert ledger.values("g1", Rung(1, 1)) == (-0.7,)
+    assert ledger.values_at("g1", Rung(1, 1)) == (-0.7,)
 
 
 def test_runs_to_their_end_are_compared_at_equal_epochs_only(ledger: Ledger):
     end = Rung(TO_THE_END, 2)
     for seed in (7, 5):
         ledger.record(RunKey("g1", seed), 4, {"loss": seed / 10})
-    assert ledger.values("g1", end) is None, "neither has ended"
+    assert ledger.values_at("g1", end) is None, "neither has ended"
     for seed in (7, 5):
         ledger[RunKey("g1", seed)].outcome = Outcome.COMPLETED
-    assert ledger.values("g1", end) == (-0.7, -0.5)
+    assert ledger.values_at("g1", end) == (-0.7, -0.5)
     ledger.record(RunKey("g1", 5), 5, {"loss": 0.4})
-    assert ledger.values("g1", end) is None
+    assert ledger.values_at("g1", end) is None
 
 
 def test_refusals(ledger: Ledger):

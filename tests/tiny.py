@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,21 @@ def walk(config: dict[str, Any]) -> None:
             (Path(directory) / "state.json").write_text(json.dumps({"position": position, "t": t}))
             save_rng_state(directory)
             tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(directory))
+
+
+def slow_walk(config: dict[str, Any]) -> None:
+    """``walk`` at a pace at which a kill falls into the middle of it."""
+    report = tune.report
+
+    def paced(*args: Any, **kwargs: Any) -> None:
+        time.sleep(0.1)
+        report(*args, **kwargs)
+
+    tune.report = paced
+    try:
+        walk(config)
+    finally:
+        tune.report = report
 
 
 def walked(x: float, seed: int, steps: int) -> list[float]:

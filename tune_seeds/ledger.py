@@ -142,7 +142,7 @@ class Ledger(Mapping[RunKey, Run]):
             run.curve[epoch] = self.sign * metrics[self.metric]
         return True
 
-    def values(self, group: str, rung: Rung) -> tuple[float, ...] | None:
+    def values_at(self, group: str, rung: Rung) -> tuple[float, ...] | None:
         """The metric of exactly the rung's seeds at exactly its epochs, or None while one is missing.
 
         Returns:

@@ -344,7 +344,7 @@ class Race:
         state = self.groups[group]
         if state.failures or state.goal in state.scores:
             return
-        values = self.ledger.values(group, state.goal)
+        values = self.ledger.values_at(group, state.goal)
         if values is None:
             self._check_equal_ends(group)
             return

@@ -97,7 +97,7 @@ class SeedResults:
                 f"be called best:\n{self}"
             )
         name = max(complete)[2]
-        values = self.ledger.values(name, top)
+        values = self.ledger.values_at(name, top)
         assert values is not None
         scores = [self.ledger.sign * value for value in values]
         runs = [self.ledger[RunKey(name, seed)] for seed in self.seeds]
@@ -209,7 +209,7 @@ class SeedResults:
     def _group_row(self, name: str, group: Group) -> dict[str, Any]:
         scored = [rung for rung in self.header.rungs if rung in group.scores]
         rung = scored[-1] if scored else None
-        values = self.ledger.values(name, rung) if rung else None
+        values = self.ledger.values_at(name, rung) if rung else None
         scores = [self.ledger.sign * value for value in values or ()]
         why = "; ".join(f"seed {seed}: {error}" for seed, error in group.failures.items())
         return {

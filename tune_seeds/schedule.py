@@ -8,10 +8,10 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from ray.train._internal.session import _TrainingResult
+from ray.train.constants import CHECKPOINT_DIR_NAME
 from ray.tune import Checkpoint
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
-from ray.train.constants import CHECKPOINT_DIR_NAME
 from ray.tune.schedulers import TrialScheduler
 
 from tune_seeds.environment import PROCESS_VARIABLES
@@ -54,17 +54,23 @@ class SeedScheduler(TrialScheduler):
         """Know the trial of a run; put a restored one back where it was."""
         race = self._study.race
         key = self._key(trial)
+        if self._trials.get(key) is trial:
+            return  # Ray adds a trial again when it retries it; the run keeps its slot
         fresh = race.ledger[key].trial_id != trial.trial_id
         self._trials[key] = trial
         self._study.trials[key] = trial.trial_id
         self._study.keys[trial.trial_id] = key
-        if trial.status == Trial.PENDING and race.ledger[key].outcome is Outcome.FAILED:
+        retried = trial.status == Trial.PENDING and race.ledger[key].outcome is Outcome.FAILED
+        if retried:
             race.retry(key)
-        if fresh:
-            trial.init_local_path()  # names its directory; Ray does so again later, to no effect
-            race.assign(key, trial.trial_id, trial.storage.trial_dir_name)
-        else:
+        if not fresh:
             self._restore(key, trial)
+            return
+        trial.init_local_path()  # names its directory; Ray does so again later, to no effect
+        race.assign(key, trial.trial_id, trial.storage.trial_dir_name)
+        if not retried:
+            # After a kill, a run may have a past that Ray's snapshot did not see.
+            self._adopt_checkpoint(key, trial)
 
     def on_trial_error(self, tune_controller: TuneController, trial: Trial) -> None:
         """Remember why a run failed; whether it is retried, Ray decides."""
@@ -244,22 +250,28 @@ class SeedScheduler(TrialScheduler):
         """
         race = self._study.race
         run = race.ledger[key]
-        newest = max(run.checkpoints, default=0)
-        latest = trial.latest_checkpoint_result
-        seen = 0 if latest is None else latest.metrics.get(self._trainable.time_attr, 0)
-        if trial.status == Trial.PENDING and newest > seen:
-            path = PurePosixPath(self._study.path) / run.checkpoints[newest]
-            metrics: dict[str, Any] = dict(run.reports[newest])
-            metrics["training_iteration"] = int(metrics["training_iteration"])
-            metrics[CHECKPOINT_DIR_NAME] = path.name
-            checkpoint = Checkpoint(str(path), filesystem=self._study.fs)
-            trial.on_checkpoint(_TrainingResult(checkpoint=checkpoint, metrics=metrics))
+        self._adopt_checkpoint(key, trial)
         if trial.status != Trial.PENDING or key in race.queue:
             return
         if run.outcome in (Outcome.COMPLETED, Outcome.STOPPED) or race.groups[key.group].failures:
             trial.set_status(Trial.TERMINATED)
         else:
             trial.set_status(Trial.PAUSED)
+
+    def _adopt_checkpoint(self, key: RunKey, trial: Trial) -> None:
+        """Let a trial go on from the newest checkpoint of its run, if Ray knows an older one."""
+        run = self._study.race.ledger[key]
+        newest = max(run.checkpoints, default=0)
+        latest = trial.latest_checkpoint_result
+        seen = 0 if latest is None else latest.metrics.get(self._trainable.time_attr, 0)
+        if newest <= seen:
+            return
+        path = PurePosixPath(self._study.path) / run.checkpoints[newest]
+        metrics: dict[str, Any] = dict(run.reports[newest])
+        metrics["training_iteration"] = int(metrics["training_iteration"])
+        metrics[CHECKPOINT_DIR_NAME] = path.name
+        checkpoint = Checkpoint(str(path), filesystem=self._study.fs)
+        trial.on_checkpoint(_TrainingResult(checkpoint=checkpoint, metrics=metrics))
 
 
 _AUTOFILLED = frozenset(

@@ -295,7 +295,7 @@ class SeedTuner:
             raise_on_failed_trial=False,
             callbacks=[
                 *(run_config.callbacks or []),
-                SeedTBXLoggerCallback(study),
+                SeedTBXLoggerCallback(study, self._arguments["param_space"]),
                 ProgressLines(study, num_samples),
             ],
         )
