@@ -66,7 +66,7 @@ class SeededTrainable:
             # Ray ends a paused run's thread before it reuses the process, and gives up on the next
             # trial, for good and in silence, if that takes more than two seconds.
             os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"] = "600"
-            _set_plan(plan)
+            set_plan(plan)
             train(config, plan)
 
         run.__name__ = run.__qualname__ = self.name
@@ -135,7 +135,8 @@ class _Current:
 _current = _Current()
 
 
-def _set_plan(plan: Plan) -> None:
+def set_plan(plan: Plan) -> None:
+    """Tell the run of this process its plan."""
     # A function of the module, not of a closure: Ray pickles a closure together with copies of the
     # globals it names, so setting `_current` from there would reach the copy.
     _current.plan = plan

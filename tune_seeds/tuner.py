@@ -39,9 +39,9 @@ from tune_seeds.search import SeedSearch, SeedSearchGenerator
 from tune_seeds.study import Study
 from tune_seeds.tensorboard import SeedTBXLoggerCallback
 from tune_seeds.trainable import Plan, SeededTrainable, from_function
+from tune_seeds.verify import store_trainable
 
 _ARGUMENTS = "study.pkl"
-TRAINABLE = "trainable.pkl"
 
 
 class SeedTuner:
@@ -90,7 +90,6 @@ class SeedTuner:
         metric, mode = options.read_metric(tune_config)
         halving = options.read_scheduler(tune_config.scheduler)
         self._trainable = _seeded(trainable, halving)
-        self._given = trainable
         if isinstance(trainable, LightningTrainer):
             trainable.check(param_space)
         self.seeds = check_seeds(seeds)
@@ -304,9 +303,7 @@ class SeedTuner:
         self._fs.create_dir(self.path)
         pickled = cloudpickle.dumps(self._arguments)
         write_atomically(self._fs, str(PurePosixPath(self.path) / _ARGUMENTS), pickled)
-        # For `tune-seeds verify`, which trains a run again.
-        trainable = cloudpickle.dumps((self._given, self._trainable))
-        write_atomically(self._fs, str(PurePosixPath(self.path) / TRAINABLE), trainable)
+        store_trainable(self._fs, self.path, self._trainable)
         self._header.write(self._fs, self.path)
 
     def _uri(self) -> str:

@@ -1,0 +1,82 @@
+"""One run in a process of its own, outside of Tune; ``verify`` starts it.
+
+python -m tune_seeds.retraining JOB RESULT
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import sys
+from pathlib import Path
+from typing import Any
+
+from ray import cloudpickle
+from ray._private.dict import flatten_dict
+from ray.train._internal import session as ray_session
+
+from tune_seeds.ledger import TO_THE_END
+from tune_seeds.reporting import ENVIRONMENT
+from tune_seeds.trainable import Plan, SeededTrainable, set_plan
+
+
+class _Finished(BaseException):
+    """The last recorded epoch is there; not an Exception, so that no training loop catches it."""
+
+
+class Session:
+    """What ``tune.report`` and ``tune.get_checkpoint`` talk to where there is no Tune.
+
+    Args:
+        time_attr: the report key that counts progress.
+        last: the epoch after which the run is ended.
+    """
+
+    loaded_checkpoint = None
+    world_rank = None
+
+    def __init__(self, time_attr: str, last: int) -> None:
+        self.metrics: dict[int, dict[str, float]] = {}
+        self.environment: dict[str, Any] = {}
+        self._time_attr = time_attr
+        self._last = last
+
+    def report(self, metrics: dict[str, Any], checkpoint: object = None) -> None:
+        """Note one report.
+
+        Raises:
+            _Finished: it is the last.
+        """
+        metrics = flatten_dict({"training_iteration": len(self.metrics) + 1, **metrics})
+        if ENVIRONMENT in metrics:
+            self.environment = json.loads(metrics[ENVIRONMENT])
+        epoch = int(metrics[self._time_attr])
+        self.metrics[epoch] = {
+            name: float(value) for name, value in metrics.items() if isinstance(value, (int, float))
+        }
+        if epoch >= self._last:
+            raise _Finished
+
+
+def main(job_file: str, result_file: str) -> None:
+    """Train the run of a job and write what it reports."""
+    job: dict[str, Any] = cloudpickle.loads(Path(job_file).read_bytes())
+    places, pickled = pickle.loads(job["trainable"])
+    sys.path.extend(place for place in places if place not in sys.path)
+    trainable: SeededTrainable = cloudpickle.loads(pickled)
+    session = Session(trainable.time_attr, job["last"])
+    # Ray's functions look for the session in this one place, and offer no way to give another.
+    vars(ray_session)["_session"] = session
+    last = TO_THE_END if trainable.max_epochs is None else trainable.max_epochs
+    plan = Plan(frozenset(), last)
+    set_plan(plan)
+    try:
+        trainable.train(job["config"], plan)
+    except _Finished:
+        pass
+    result = {"metrics": session.metrics, "environment": session.environment}
+    Path(result_file).write_text(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
