@@ -136,3 +136,29 @@ def _n_arrived(race: Race, name: str) -> int:
     if goal.epochs == TO_THE_END:
         return sum(run.outcome is Outcome.COMPLETED for run in runs)
     return sum(goal.epochs in run.curve for run in runs)
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """The metric of a group at one epoch: mean and sample standard deviation over its seeds."""
+
+    epoch: int
+    mean: float
+    std: float
+
+
+def mean_curve(race: Race, name: str) -> list[CurvePoint]:
+    """The metric at every epoch that all seeds of the group's last complete rung have come to.
+
+    Before the first rung is complete it is the curve of the first seed. The standard deviation
+    is NaN where there is one seed.
+    """
+    ledger, shown = race.ledger, standing(race, name)
+    n = max(len(shown.values), 1)
+    runs = [ledger[RunKey(name, seed)] for seed in ledger.seeds[:n]]
+    points: list[CurvePoint] = []
+    for epoch in sorted(set(runs[0].curve).intersection(*(run.curve for run in runs))):
+        values = np.array([ledger.sign * run.curve[epoch] for run in runs])
+        std = float(np.std(values, ddof=1)) if n > 1 else math.nan
+        points.append(CurvePoint(epoch, float(np.mean(values)), std))
+    return points
