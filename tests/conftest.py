@@ -14,7 +14,7 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 _HERE = str(Path(__file__).parent)
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_HERE, os.environ.get("PYTHONPATH")]))
 
-import ray
+import ray  # noqa: E402 - reads the environment set above
 
 # The only reasons for which a test may be skipped; any other fails the run.
 ALLOWED_SKIPS = ("chromium is not installed", "no CUDA device")

@@ -92,7 +92,15 @@ def test_no_journal_is_no_events(tmp_path: Path):
 
 def test_identity_tells_configs_apart_by_value_and_type_not_by_order():
     assert identity({"a": 1, "b": 2.0}) == identity({"b": 2.0, "a": 1})
-    different = [{"a": 1}, {"a": 1.0}, {"a": True}, {"a": "1"}, {"a": [1]}, {"a": (1,)}, {"a": None}]
+    different = [
+        {"a": 1},
+        {"a": 1.0},
+        {"a": True},
+        {"a": "1"},
+        {"a": [1]},
+        {"a": (1,)},
+        {"a": None},
+    ]
     assert len({identity(config) for config in different}) == len(different)
 
 

@@ -104,7 +104,7 @@ def test_random_sampling_depends_on_its_seed_and_place_only(tmp_path):
 
 def test_a_searcher_gets_the_space_and_constants_join_its_configs():
     space = {"lr": tune.uniform(0, 1), "batch": 32, "nested": {"a": tune.uniform(0, 1), "b": 2}}
-    searcher, constants, n = make(space, search_alg=HyperOptSearch(), num_samples=7)
+    _, constants, n = make(space, search_alg=HyperOptSearch(), num_samples=7)
     assert n == 7 and constants == {"batch": 32, "nested": {"b": 2}}
     limited, _, _ = make(space, search_alg=ConcurrencyLimiter(HyperOptSearch(), 2))
     assert limited.suggest("0") is not None

@@ -335,7 +335,7 @@ def test_a_metric_that_is_never_logged_is_found_at_the_first_report(storage: str
         storage,
         tune_config=tune.TuneConfig(metric="accuracy", mode="max", num_samples=6),
     )
-    with pytest.raises(MetricNotFoundError, match="'accuracy' was not reported.*'score', 't'"):
+    with pytest.raises(MetricNotFoundError, match=r"'accuracy' was not reported.*'score', 't'"):
         tuner.fit()
     assert sum(len(record["results"]) for record in ray_records(tuner.path)) <= 2
 
@@ -395,7 +395,8 @@ def test_resources_are_checked_before_any_trial(storage: str):
 
 def bad(storage: str, **kwargs: Any) -> SeedTuner:
     trainer = kwargs.pop(
-        "trainer", LightningTrainer(tiny.TinyModule, tiny.TinyData, trainer_kwargs={"max_epochs": 4})
+        "trainer",
+        LightningTrainer(tiny.TinyModule, tiny.TinyData, trainer_kwargs={"max_epochs": 4}),
     )
     arguments: dict[str, Any] = {
         "seeds": tiny.SEEDS,
@@ -420,7 +421,10 @@ def asha(**kwargs: Any) -> tune.TuneConfig:
         ({"param_space": {"lr": 0.1}}, "nothing to tune"),
         ({"param_space": {"seed": tune.randint(0, 9)}}, "'seed' is in param_space"),
         ({"param_space": {"lrr": tune.uniform(0, 1)}}, "did you mean 'lr'"),
-        ({"param_space": {"max_epochs": tune.randint(1, 9)}}, "'max_epochs' can't be in param_space"),
+        (
+            {"param_space": {"max_epochs": tune.randint(1, 9)}},
+            "'max_epochs' can't be in param_space",
+        ),
         ({"tune_config": asha(max_t=5)}, "max_t=5 is above the trainer's max_epochs=4"),
         ({"tune_config": asha(time_attr="time_total_s")}, "keyed on the epoch"),
         ({"tune_config": asha(), "seeds_per_rung": [1, 2, 4]}, "4 seeds at a rung"),

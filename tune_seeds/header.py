@@ -80,7 +80,7 @@ def check_seeds(seeds: Sequence[int] | int) -> tuple[int, ...]:
     Raises:
         ValueError: none, a repeated one, or one that is not an integer in that range.
     """
-    if isinstance(seeds, bool) or isinstance(seeds, (str, bytes)):
+    if isinstance(seeds, (bool, str, bytes)):
         raise ValueError(f"seeds must be a list of integers or a count, got {seeds!r}")
     if isinstance(seeds, int):
         if seeds < 1:

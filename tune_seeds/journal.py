@@ -26,7 +26,7 @@ from tune_seeds.ledger import Rung
 JOURNAL = "ledger.jsonl"
 HEADER = "study.json"
 
-# An object store has no append: there the journal is uploaded whole, at most this often, and at the end.
+# An object store has no append: there the journal is uploaded whole, at most this often.
 _UPLOAD_PERIOD_S = 10.0
 
 _KINDS: dict[str, type[Event]] = {
@@ -93,9 +93,7 @@ class Journal:
             self._stream.close()
 
 
-def read_events(
-    fs: pyarrow.fs.FileSystem, path: str, *, unpickle: bool = False
-) -> Iterator[Event]:
+def read_events(fs: pyarrow.fs.FileSystem, path: str, *, unpickle: bool = False) -> Iterator[Event]:
     """The events of an experiment in their order.
 
     Args:

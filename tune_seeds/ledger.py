@@ -143,7 +143,7 @@ class Ledger(Mapping[RunKey, Run]):
         return True
 
     def values_at(self, group: str, rung: Rung) -> tuple[float, ...] | None:
-        """The metric of exactly the rung's seeds at exactly its epochs, or None while one is missing.
+        """The metric of exactly the rung's seeds at exactly its epochs; None while one is missing.
 
         Returns:
             One value per seed, higher is better, in the study's order of seeds; None also where

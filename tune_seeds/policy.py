@@ -58,9 +58,9 @@ class Policy(Protocol):
 
 
 class _Entry(NamedTuple):
-    # Sorts best first; equal scores in the order of the configs, so that a rerun ranks them equally.
+    # Sorts best first; equal scores by the order of the configs, so that a rerun ranks them alike.
     cost: float
-    index: int
+    place: int
     group: str
 
 

@@ -32,7 +32,9 @@ class ProgressLines(Callback):
         sign = race.ledger.sign
         for name, group in race.groups.items():
             for rung, score in list(group.scores.items())[self._seen.get(name, 0) :]:
-                self._print(f"{name} scored {sign * score:.6g} at {rung}  {race.ledger.configs[name]}")
+                self._print(
+                    f"{name} scored {sign * score:.6g} at {rung}  {race.ledger.configs[name]}"
+                )
             self._seen[name] = len(group.scores)
         for name in race.failed:
             if name not in self._failed:

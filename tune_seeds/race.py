@@ -363,8 +363,9 @@ class Race:
         ):
             return
         last = max(run.last_epoch for run in runs)
-        ends = ", ".join(f"{key.seed} at {run.last_epoch}" for key, run in zip(keys, runs, strict=True))
-        for key, run in zip(keys, runs, strict=True):
+        pairs = list(zip(keys, runs, strict=True))
+        ends = ", ".join(f"{key.seed} at {run.last_epoch}" for key, run in pairs)
+        for key, run in pairs:
             if run.last_epoch < last:
                 self._note_failure(
                     key, f"the seeds of its group ended at different epochs ({ends})"

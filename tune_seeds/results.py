@@ -6,7 +6,7 @@ import math
 import statistics
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,7 @@ from tune_seeds.race import Group, Race
 
 
 class NoCompleteGroupError(RuntimeError):
-    """No config has a score on every seed at the last rung; usually runs failed, or time ran out."""
+    """No config has a score on every seed at the last rung: runs failed, or time ran out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +63,7 @@ class SeedResults:
         FileNotFoundError: there is no experiment of this package.
     """
 
-    def __init__(
-        self, path: str, storage_filesystem: pyarrow.fs.FileSystem | None = None
-    ) -> None:
+    def __init__(self, path: str, storage_filesystem: pyarrow.fs.FileSystem | None = None) -> None:
         self.path = str(path)
         self._fs, self._fs_path = get_fs_and_path(self.path, storage_filesystem)
         self.header = Header.read(self._fs, self._fs_path)
@@ -186,8 +184,8 @@ class SeedResults:
         table.columns = [c.removeprefix("config/") for c in table.columns]
         order = ["group", "state", "rung", "mean", "std", "scores by seed"]
         config = [c for c in table.columns if c not in (*order, "why")]
-        columns = [*order, *config] + (["why"] if table["why"].any() else [])
-        text = table[columns].to_string(
+        columns = [*order, *config] + (["why"] if any(table["why"]) else [])
+        text: str = cast(Any, table[columns]).to_string(
             index=False, float_format=lambda x: f"{x:.5g}", na_rep="", max_colwidth=60
         )
         return f"{title}\n{text}{self._differences_text()}"
@@ -195,7 +193,9 @@ class SeedResults:
     def _differences_text(self) -> str:
         return "".join(
             f"\n{group}: its runs differ in {entry}, not in the seed alone: "
-            + "; ".join(f"{value!r} (seeds {', '.join(map(str, s))})" for value, s in values.items())
+            + "; ".join(
+                f"{value!r} (seeds {', '.join(map(str, s))})" for value, s in values.items()
+            )
             for group, differences in self.environment_differences.items()
             for entry, values in differences.items()
         )

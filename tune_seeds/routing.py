@@ -12,7 +12,7 @@ RESERVED = frozenset({"seed"})
 
 
 def parameters(target: Callable[..., Any]) -> tuple[frozenset[str], bool]:
-    """The names a constructor or function takes, and whether it takes any other too (``**kwargs``)."""
+    """The names a constructor or function takes, and whether it has ``**kwargs`` too."""
     names: set[str] = set()
     open_ended = False
     for parameter in inspect.signature(target).parameters.values():

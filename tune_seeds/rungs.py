@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from tune_seeds.ledger import TO_THE_END, Rung
 
@@ -57,7 +58,8 @@ def build_rungs(
             counts = [1] * len(epochs)
         else:
             raise ValueError(
-                f"seeds_per_rung must be 'all', 'ladder' or a list of numbers, got {seeds_per_rung!r}"
+                "seeds_per_rung must be 'all', 'ladder' or a list of numbers, got "
+                f"{seeds_per_rung!r}"
             )
     else:
         counts = list(seeds_per_rung)
@@ -75,7 +77,7 @@ def build_rungs(
                 f"seeds_per_rung asks for {count} seeds at a rung, but the study has {n_seeds}; "
                 "give more seeds or ask for fewer"
             )
-    if any(later < earlier for earlier, later in zip(counts, counts[1:], strict=False)):
+    if any(later < earlier for earlier, later in pairwise(counts)):
         raise ValueError(f"seeds_per_rung must not fall, got {counts}")
     rungs = [Rung(e, k) for e, k in zip(epochs, counts, strict=True)]
     top = Rung(epochs[-1], n_seeds)

@@ -7,7 +7,9 @@ import logging
 from pathlib import PurePosixPath
 from typing import Any
 
-from ray.train._internal.session import _TrainingResult
+from ray.train._internal.session import (
+    _TrainingResult,  # pyright: ignore[reportPrivateUsage]
+)
 from ray.train.constants import CHECKPOINT_DIR_NAME
 from ray.tune import Checkpoint
 from ray.tune.execution.tune_controller import TuneController
@@ -28,7 +30,7 @@ _RAY_METRICS = ("training_iteration", "time_total_s")
 
 
 class MetricNotFoundError(ValueError):
-    """The metric to tune is not among what a run reports; usually it is misspelt or never logged."""
+    """The metric to tune is not among what a run reports; it is misspelt or never logged."""
 
 
 class SeedScheduler(TrialScheduler):
@@ -67,7 +69,7 @@ class SeedScheduler(TrialScheduler):
             self._restore(key, trial)
             return
         trial.init_local_path()  # names its directory; Ray does so again later, to no effect
-        race.assign(key, trial.trial_id, trial.storage.trial_dir_name)
+        race.assign(key, trial.trial_id, trial.relative_logdir)
         if not retried:
             # After a kill, a run may have a past that Ray's snapshot did not see.
             self._adopt_checkpoint(key, trial)
@@ -153,7 +155,7 @@ class SeedScheduler(TrialScheduler):
             self._note_environment(key, json.loads(result[ENVIRONMENT]))
         self._check_repeated(key, epoch, metrics)
         directory = result.get(CHECKPOINT_DIR_NAME)
-        checkpoint = f"{trial.storage.trial_dir_name}/{directory}" if directory else None
+        checkpoint = f"{trial.relative_logdir}/{directory}" if directory else None
         decision = race.report(key, epoch, metrics, checkpoint)
         if decision is Decision.STOP:
             self._stopping.add(key)
@@ -230,7 +232,7 @@ class SeedScheduler(TrialScheduler):
             if trial is not None and trial.status == Trial.RUNNING:
                 race.start(key)
             elif trial is not None and trial.status == Trial.ERROR:
-                # Ray fails a trial without a word to the scheduler where its process can't be reused.
+                # Ray tells no scheduler of a trial that fails because a process can't be reused.
                 race.fail(key, _reason(trial))
 
     def _stop_siblings_of_failed(self, tune_controller: TuneController) -> None:

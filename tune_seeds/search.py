@@ -11,9 +11,9 @@ from pathlib import PurePosixPath
 from typing import Any, cast
 
 import numpy as np
+from ray._private.dict import merge_dicts
 from ray.tune.search import Searcher, SearchGenerator
 from ray.tune.search.variant_generator import generate_variants
-from ray.tune.utils.util import merge_dicts
 
 from tune_seeds.journal import exists, read_bytes, write_atomically
 from tune_seeds.study import Study
@@ -46,7 +46,7 @@ class VariantSearch(Searcher):
         """How many configs it suggests in all."""
         return self._num_samples * len(self._draw(0))
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> Any:
         """The next config, or ``FINISHED``."""
         if self._variants is None:
             self._variants = self._draw(self._sample)
@@ -75,7 +75,9 @@ class VariantSearch(Searcher):
         self._variants = None
 
     def _draw(self, sample: int) -> list[dict[str, Any]]:
-        state = np.random.RandomState(np.random.SeedSequence([self._seed, sample]).generate_state(1))
+        state = np.random.RandomState(
+            np.random.SeedSequence([self._seed, sample]).generate_state(1)
+        )
         variants = generate_variants({"config": copy.deepcopy(self._space)}, random_state=state)
         return [cast(dict[str, Any], spec["config"]) for _, spec in variants]
 
@@ -99,7 +101,7 @@ class SeedSearch(Searcher):
     ) -> None:
         super().__init__()
         self._study = study
-        # Not named `searcher`: Ray takes a searcher with that attribute for a wrapper of its own kind.
+        # Not named `searcher`: Ray takes whatever has that attribute for a wrapper of its own.
         self._inner = searcher
         self._constants = constants
         self._num_samples = num_samples
@@ -108,7 +110,7 @@ class SeedSearch(Searcher):
         self._told: set[str] = set()
         self._restore_inner()
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> Any:
         """The config of the next run that has no trial yet, with its seed."""
         race, study = self._study.race, self._study
         self.tell()
@@ -155,7 +157,7 @@ class SeedSearch(Searcher):
         """See ``save``."""
 
     def _add_group(self) -> None:
-        """Ask for configs until one is new; an equal config is the same group, and costs nothing."""
+        """Ask for configs until one is new; an equal config is the same group and costs nothing."""
         race = self._study.race
         while True:
             orphans = set(race.groups) - set(self._groups.values())
@@ -163,7 +165,7 @@ class SeedSearch(Searcher):
                 race.exhausted = True
                 return
             name = f"c{len(self._groups) + 1:04d}"
-            suggested = self._inner.suggest(name)
+            suggested: Any = self._inner.suggest(name)
             if suggested is None:
                 return
             if suggested == Searcher.FINISHED:
@@ -244,8 +246,8 @@ class SeedSearch(Searcher):
 
 
 class SeedSearchGenerator(SearchGenerator):
-    """Ray's maker of trials around ``SeedSearch``; what has ended is known from the journal alone."""
+    """Ray's maker of trials around ``SeedSearch``."""
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Take Ray's snapshot, but not its word that the search is over: a retry may need trials."""
+        """Take Ray's snapshot but not its word that the search is over; a retry may need trials."""
         super().set_state({**state, "finished": False})

@@ -1,4 +1,4 @@
-"""What Ray's searcher and scheduler share: the race, its journal, and which trial runs which run."""
+"""What Ray's searcher and scheduler share: the race, its journal, and the trials of its runs."""
 
 from __future__ import annotations
 

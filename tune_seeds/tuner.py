@@ -7,6 +7,7 @@ import os
 import secrets
 import statistics
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import PurePosixPath
@@ -28,20 +29,30 @@ from tune_seeds import options
 from tune_seeds.environment import start_environment
 from tune_seeds.header import Header, check_seeds
 from tune_seeds.journal import HEADER, exists, plain, read_bytes, write_atomically
-from tune_seeds.ledger import TO_THE_END, Ledger
+from tune_seeds.layout import lay_rungs, seeded
+from tune_seeds.ledger import Ledger
 from tune_seeds.lightning import LightningTrainer
 from tune_seeds.policy import SuccessiveHalving
 from tune_seeds.progress import ProgressLines
 from tune_seeds.results import SeedResults
-from tune_seeds.rungs import build_rungs, milestones
 from tune_seeds.schedule import SeedScheduler
 from tune_seeds.search import SeedSearch, SeedSearchGenerator
 from tune_seeds.study import Study
 from tune_seeds.tensorboard import SeedTBXLoggerCallback
-from tune_seeds.trainable import Plan, SeededTrainable, from_function
+from tune_seeds.trainable import Plan
 from tune_seeds.verify import store_trainable
 
 _ARGUMENTS = "study.pkl"
+
+
+@dataclass(frozen=True, slots=True)
+class _Arguments:
+    """What the user gave, pickled for ``restore``; the trainable is given to it again."""
+
+    param_space: dict[str, Any]
+    tune_config: tune.TuneConfig
+    run_config: tune.RunConfig
+    reuse_actors: bool
 
 
 class SeedTuner:
@@ -89,7 +100,7 @@ class SeedTuner:
         options.check_run_config(run_config)
         metric, mode = options.read_metric(tune_config)
         halving = options.read_scheduler(tune_config.scheduler)
-        self._trainable = _seeded(trainable, halving)
+        self._trainable = seeded(trainable, halving)
         if isinstance(trainable, LightningTrainer):
             trainable.check(param_space)
         self.seeds = check_seeds(seeds)
@@ -100,7 +111,7 @@ class SeedTuner:
         _, _, num_samples = options.make_searcher(
             tune_config, param_space, metric, mode, search_seed
         )
-        rungs = _rungs(self._trainable, halving, len(self.seeds), seeds_per_rung)
+        rungs = lay_rungs(self._trainable, halving, len(self.seeds), seeds_per_rung)
         eta = halving.reduction_factor if halving else 4.0
         SuccessiveHalving(rungs, eta, n_finalists)
         run_config.name = run_config.name or (
@@ -108,12 +119,7 @@ class SeedTuner:
         )
         if str(run_config.storage_path).startswith("~"):
             run_config.storage_path = os.path.expanduser(str(run_config.storage_path))
-        self._arguments = {
-            "param_space": param_space,
-            "tune_config": tune_config,
-            "run_config": run_config,
-            "reuse_actors": reuse_actors,
-        }
+        self._arguments = _Arguments(param_space, tune_config, run_config, reuse_actors)
         self._header = Header(
             seeds=self.seeds,
             metric=metric,
@@ -178,13 +184,13 @@ class SeedTuner:
         self = cls.__new__(cls)
         file = str(PurePosixPath(fs_path) / _ARGUMENTS)
         self._arguments = cloudpickle.loads(read_bytes(fs, file))
-        run_config: tune.RunConfig = self._arguments["run_config"]
+        run_config = self._arguments.run_config
         # The directory may have been moved since.
         run_config.storage_path, _, run_config.name = path.rstrip("/").rpartition("/")
         run_config.storage_filesystem = storage_filesystem
-        tune_config: tune.TuneConfig = self._arguments["tune_config"]
+        tune_config = self._arguments.tune_config
         halving = options.read_scheduler(tune_config.scheduler)
-        self._trainable = _seeded(trainable, halving)
+        self._trainable = seeded(trainable, halving)
         if self._trainable.time_attr != header.time_attr:
             raise ValueError(
                 f"the experiment counts {header.time_attr!r}, this trainable "
@@ -196,7 +202,7 @@ class SeedTuner:
         types = ResumeConfig.ResumeType
         errored = types.RESUME if resume_errored else types.SKIP
         errored = types.RESTART if restart_errored else errored
-        self._resume = ResumeConfig(unfinished=types.RESUME, errored=errored)
+        self._resume = cast(Any, ResumeConfig)(unfinished=types.RESUME, errored=errored)
         return self
 
     def fit(self) -> SeedResults:
@@ -216,8 +222,7 @@ class SeedTuner:
         if self._resume is None:
             self._write_arguments()
         header = self._header
-        tune_config: tune.TuneConfig = self._arguments["tune_config"]
-        run_config: tune.RunConfig = self._arguments["run_config"]
+        tune_config = self._arguments.tune_config
         study = Study(
             self._fs,
             self.path,
@@ -228,7 +233,7 @@ class SeedTuner:
         )
         searcher, constants, num_samples = options.make_searcher(
             tune_config,
-            self._arguments["param_space"],
+            self._arguments.param_space,
             header.metric,
             header.mode,
             cast(int, header.search_seed),
@@ -252,12 +257,12 @@ class SeedTuner:
 
     def get_results(self) -> SeedResults:
         """The results so far, read from the experiment's journal."""
-        fs = self._arguments["run_config"].storage_filesystem
+        fs = self._arguments.run_config.storage_filesystem
         return SeedResults(self.path if fs is not None else self._uri(), fs)
 
     def _run(self, study: Study, search: SeedSearch, num_samples: int) -> None:
-        tune_config: tune.TuneConfig = self._arguments["tune_config"]
-        run_config: tune.RunConfig = self._arguments["run_config"]
+        tune_config = self._arguments.tune_config
+        run_config: Any = self._arguments.run_config  # Ray leaves its defaults unannotated
         header = self._header
         epochs = frozenset(rung.epochs for rung in header.rungs)
         plan = Plan(epochs, header.rungs[-1].epochs)
@@ -281,7 +286,7 @@ class SeedTuner:
             time_budget_s=tune_config.time_budget_s,
             trial_name_creator=tune_config.trial_name_creator,
             trial_dirname_creator=tune_config.trial_dirname_creator,
-            reuse_actors=self._arguments["reuse_actors"],
+            reuse_actors=self._arguments.reuse_actors,
             resume_config=resume,
             max_failures=run_config.failure_config.max_failures,
             fail_fast=run_config.failure_config.fail_fast,
@@ -294,7 +299,7 @@ class SeedTuner:
             raise_on_failed_trial=False,
             callbacks=[
                 *(run_config.callbacks or []),
-                SeedTBXLoggerCallback(study, self._arguments["param_space"]),
+                SeedTBXLoggerCallback(study, self._arguments.param_space),
                 ProgressLines(study, num_samples),
             ],
         )
@@ -307,48 +312,8 @@ class SeedTuner:
         self._header.write(self._fs, self.path)
 
     def _uri(self) -> str:
-        run_config: tune.RunConfig = self._arguments["run_config"]
+        run_config = self._arguments.run_config
         return f"{str(run_config.storage_path).rstrip('/')}/{run_config.name}"
-
-
-def _seeded(trainable: Any, halving: options.Halving | None) -> SeededTrainable:
-    if not isinstance(trainable, LightningTrainer):
-        return from_function(trainable, halving.time_attr if halving else "training_iteration")
-    seeded = trainable.as_trainable(halving.max_t if halving else None)
-    if halving and halving.time_attr not in ("training_iteration", seeded.time_attr):
-        raise ValueError(
-            f"ASHAScheduler(time_attr={halving.time_attr!r}): rungs of Lightning runs are keyed on "
-            f"the epoch that the run reports; leave time_attr out or give {seeded.time_attr!r}"
-        )
-    return seeded
-
-
-def _rungs(
-    trainable: SeededTrainable,
-    halving: options.Halving | None,
-    n_seeds: int,
-    seeds_per_rung: str | Sequence[int],
-) -> tuple[Any, ...]:
-    if halving is None:
-        if not isinstance(seeds_per_rung, str):
-            raise ValueError(
-                "seeds_per_rung needs a scheduler: without one there is one rung, every run to its "
-                "end on every seed"
-            )
-        end = TO_THE_END if trainable.max_epochs is None else trainable.max_epochs
-        rungs = build_rungs([end], n_seeds, "all")
-    else:
-        epochs = milestones(halving.max_t, halving.grace_period, halving.reduction_factor)
-        rungs = build_rungs(epochs, n_seeds, seeds_per_rung)
-    period = trainable.metric_period
-    for rung in rungs:
-        if rung.epochs != TO_THE_END and rung.epochs % period:
-            raise ValueError(
-                f"the rung at epoch {rung.epochs} has no metric: check_val_every_n_epoch={period} "
-                f"validates at multiples of {period} only; choose grace_period, reduction_factor "
-                "and max_t (or max_epochs) to fall on those"
-            )
-    return rungs
 
 
 def _place(run_config: tune.RunConfig) -> tuple[pyarrow.fs.FileSystem, str]:
