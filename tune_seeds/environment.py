@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, cast
 
@@ -49,13 +50,16 @@ def missing_variables() -> list[str]:
     return missing
 
 
-def record(seed: int, config: Mapping[str, Any], device: str) -> dict[str, Any]:
+def record(
+    seed: int, config: Mapping[str, Any], device: str, code: Callable[..., Any]
+) -> dict[str, Any]:
     """What this process would compute a run with; plain types only.
 
     Args:
         seed: of the run.
         config: of the run; values that JSON has no word for are shown by ``repr``.
         device: ``"cpu"`` or ``"cuda"``.
+        code: the user's class or function; the git revision is that of its file.
     """
     return {
         "seed": seed,
@@ -67,7 +71,7 @@ def record(seed: int, config: Mapping[str, Any], device: str) -> dict[str, Any]:
         "hash_seed": os.environ.get("PYTHONHASHSEED", "random"),
         "cublas_workspace": os.environ.get("CUBLAS_WORKSPACE_CONFIG"),
         "missing_variables": missing_variables(),
-        "git": _git_revision(os.getcwd()) or _git_revision(os.path.dirname(sys.argv[0])),
+        "git": _git_revision(_directory(code)),
         **flags(),
     }
 
@@ -189,13 +193,22 @@ def _cpu_name() -> str:
     return name or platform.machine()
 
 
+def _directory(code: Callable[..., Any]) -> str | None:
+    try:
+        return os.path.dirname(os.path.abspath(inspect.getsourcefile(code) or ""))
+    except TypeError:  # a partial, or another callable without a source
+        return None
+
+
 @functools.cache
-def _git_revision(directory: str) -> str | None:
+def _git_revision(directory: str | None) -> str | None:
     """The commit, with ``+`` where tracked files were changed since."""
+    if directory is None or not os.path.isdir(directory):
+        return None
     try:
         commit, changed = (
             subprocess.run(
-                ["git", "-C", directory or ".", *arguments],
+                ["git", "-C", directory, *arguments],
                 capture_output=True,
                 text=True,
                 timeout=10,

@@ -242,7 +242,7 @@ class LightningTrainer:
 
     def _train(self, config: dict[str, Any], plan: Plan) -> None:
         device = "cuda" if self._gpus > 0 else "cpu"
-        report = TuneReport(config, device)
+        report = TuneReport(config, device, self._module)
         checkpoint = cast(Any, tune).get_checkpoint()
         try:
             if checkpoint is None:

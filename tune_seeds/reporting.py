@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 ENVIRONMENT = "environment_record"
 
 
-def report_environment(config: Mapping[str, Any], device: str) -> None:
+def report_environment(config: Mapping[str, Any], device: str, code: Callable[..., Any]) -> None:
     """Let the first report of the function that runs in this process carry its environment record.
 
     A user's function calls ``tune.report`` itself, so the session that it calls is wrapped.
@@ -34,7 +34,7 @@ def report_environment(config: Mapping[str, Any], device: str) -> None:
 
     def first(metrics: dict[str, Any], *args: Any, **kwargs: Any) -> None:
         session.report = report
-        record = environment.record(config["seed"], config, device)
+        record = environment.record(config["seed"], config, device, code)
         report({**metrics, ENVIRONMENT: json.dumps(record, default=repr)}, *args, **kwargs)
 
     session.report = first
@@ -46,10 +46,12 @@ class TuneReport:
     Args:
         config: of the run, with ``seed``.
         device: ``"cpu"`` or ``"cuda"``.
+        code: the user's module class.
     """
 
-    def __init__(self, config: Mapping[str, Any], device: str) -> None:
+    def __init__(self, config: Mapping[str, Any], device: str, code: Callable[..., Any]) -> None:
         self._config = config
+        self._code = code
         self._device = device
         self._first = cast(Any, tune).get_checkpoint() is None
 
@@ -63,7 +65,9 @@ class TuneReport:
         reported: dict[str, Any] = dict(metrics)
         if self._first:
             self._first = False
-            record = environment.record(self._config["seed"], self._config, self._device)
+            record = environment.record(
+                self._config["seed"], self._config, self._device, self._code
+            )
             reported[ENVIRONMENT] = json.dumps({**record, **fingerprints}, default=repr)
         report = cast(Any, tune).report
         if save is None:

@@ -5,6 +5,7 @@ python -m tune_seeds.retraining JOB RESULT
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pickle
 import sys
@@ -70,10 +71,8 @@ def main(job_file: str, result_file: str) -> None:
     last = TO_THE_END if trainable.max_epochs is None else trainable.max_epochs
     plan = Plan(frozenset(), last)
     set_plan(plan)
-    try:
+    with contextlib.suppress(_Finished):
         trainable.train(job["config"], plan)
-    except _Finished:
-        pass
     result = {"metrics": session.metrics, "environment": session.environment}
     Path(result_file).write_text(json.dumps(result))
 

@@ -102,7 +102,7 @@ def from_function(function: Callable[[dict[str, Any]], Any], time_attr: str) -> 
 
     def train(config: dict[str, Any], plan: Plan) -> None:
         reset_process(max(1, int(cpus)))
-        report_environment(config, "cuda" if gpus > 0 else "cpu")
+        report_environment(config, "cuda" if gpus > 0 else "cpu", function)
         seed_run(config["seed"])
         return function(config)
 

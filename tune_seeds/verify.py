@@ -1,4 +1,4 @@
-"""``tune-seeds verify``: train a recorded run again, elsewhere, and compare every metric bit for bit."""
+"""``tune-seeds verify``: train a recorded run again, and compare every metric bit for bit."""
 
 from __future__ import annotations
 
@@ -86,7 +86,8 @@ def verify(path: str, key: RunKey) -> Verdict:
         CannotVerifyError: it has no reports, or can't be trained here.
     """
     fs, fs_path = get_fs_and_path(path)
-    run = SeedResults(path).ledger[key]
+    results = SeedResults(path)
+    run = results.ledger[key]
     if not run.reports:
         raise CannotVerifyError(f"{key.group} with seed {key.seed} has reported nothing")
     file = str(PurePosixPath(fs_path) / TRAINABLE)
@@ -100,8 +101,9 @@ def verify(path: str, key: RunKey) -> Verdict:
         },
         run.environment or {},
     )
+    ignored = {*_RAY_METRICS, results.header.time_attr}
     recorded = {
-        epoch: {k: v for k, v in metrics.items() if k not in _RAY_METRICS}
+        epoch: {k: v for k, v in metrics.items() if k not in ignored}
         for epoch, metrics in run.reports.items()
     }
     return Verdict(
