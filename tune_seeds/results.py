@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
 import numpy as np
@@ -163,6 +163,16 @@ class SeedResults:
             if differences:
                 found[group] = differences
         return found
+
+    def report(self, path: str | Path) -> Path:
+        """Write a report: ``.html``, one file that opens offline; ``.md`` or ``.tex``, the ranking.
+
+        Raises:
+            ValueError: ``path`` has another ending.
+        """
+        from tune_seeds.report import write_report  # it takes Plotly's time to import
+
+        return write_report(self, path)
 
     def __str__(self) -> str:
         """A table of the groups, best first."""

@@ -21,7 +21,8 @@ class State(StrEnum):
     RUNNING = "running"
     QUEUED = "queued"  # a run of it should train, and has no slot yet
     WAITING = "waiting"  # scored; goes on if it comes into the top of its rung
-    STOPPED = "stopped"  # scored, and no slot is left to be given
+    STOPPED = "stopped"  # scored, and nothing is left to be trained
+    UNFINISHED = "unfinished"  # runs of it were under way when the study was left
     FAILED = "failed"
     COMPLETE = "complete"
 
@@ -78,8 +79,14 @@ def ranking(race: Race, n: int | None = None) -> list[str]:
     return sorted(names, key=cost) if n is None else heapq.nsmallest(n, names, key=cost)
 
 
-def standing(race: Race, name: str) -> Standing:
-    """Where one group stands."""
+def standing(race: Race, name: str, *, live: bool = False) -> Standing:
+    """Where one group stands.
+
+    Args:
+        race: read only.
+        name: of the group.
+        live: whether runs are being trained now, and a group at a lower rung may yet go on.
+    """
     group, ledger = race.groups[name], race.ledger
     scored = [rung for rung in race.policy.rungs if rung in group.scores]
     rung = scored[-1] if scored else None
@@ -97,7 +104,7 @@ def standing(race: Race, name: str) -> Standing:
     return Standing(
         group=name,
         config=ledger.configs[name],
-        state=_state(race, name),
+        state=_state(race, name, live),
         goal=group.goal,
         rung=rung,
         epochs=_epochs(race, name, rung),
@@ -110,16 +117,18 @@ def standing(race: Race, name: str) -> Standing:
     )
 
 
-def _state(race: Race, name: str) -> State:
+def _state(race: Race, name: str, live: bool) -> State:
     group = race.groups[name]
     if group.failures:
         return State.FAILED
     if race.policy.rungs[-1] in group.scores:
         return State.COMPLETE
-    if group.heading:
-        keys = {RunKey(name, seed) for seed in race.ledger.seeds}
-        return State.RUNNING if keys & race.busy else State.QUEUED
-    return State.STOPPED if race.done else State.WAITING
+    if not group.heading:
+        return State.WAITING if live and not race.done else State.STOPPED
+    if not live:
+        return State.UNFINISHED
+    keys = {RunKey(name, seed) for seed in race.ledger.seeds}
+    return State.RUNNING if keys & race.busy else State.QUEUED
 
 
 def _epochs(race: Race, name: str, rung: Rung | None) -> int:

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from benchmarks.made_up import MadeUp, make, steps
+from pictures import browser
+
+from tune_seeds import SeedResults
+from tune_seeds.ledger import Ledger, Rung, RunKey
+from tune_seeds.policy import SuccessiveHalving
+from tune_seeds.race import Race
+from tune_seeds.spending import full_cost, spending, trained
+from tune_seeds.standing import State, mean_curve, ranking, standing
+from tune_seeds.tables import Table, latex, markdown
+
+ATTACK = "</script><img src=x onerror=alert(1)>"
+HOSTILE: list[Mapping[str, Any]] = [
+    {
+        "x": k / 10,
+        ATTACK: ATTACK,
+        "long": "z" * 5000 + str(k % 2),
+        "nan": math.nan,
+        "inf": -math.inf,
+        "nested": {"a|b": {"c_d": [1, {"e": None}], "empty": {}}},
+        "list": [k, "&lt;", '"'],
+        "function": lambda value: value,
+        "flag": bool(k % 2),
+        "mixed": [1, "one", None, 2.5][k % 4],
+        "tex": r"\input{/etc/passwd} $x$ 100% #1",
+    }
+    for k in range(9)
+]
+METRIC = "val/acc%\"'<b>"
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("report") / "<b>study&amp;"
+    make(path, MadeUp(HOSTILE, metric=METRIC, fails=frozenset({(0, 47)}), quality=lambda c: c["x"]))
+    return path
+
+
+def test_the_page_answers_first_and_holds_every_part(hostile, tmp_path):
+    results = SeedResults(str(hostile))
+    file = results.report(tmp_path / "report.html")
+    text = file.read_text()
+    assert f"<h1>{results.best.group} is best" in text
+    for part in (
+        "Ranking",
+        "Learning curves",
+        "All configs",
+        "Where the epochs went",
+        "How to reproduce it",
+    ):
+        assert f"<h2>{part}</h2>" in text
+    for seed, score in results.best.scores.items():
+        assert f"<td>{seed}</td><td>{score:.5g}</td>" in text
+
+
+def test_no_string_of_a_study_becomes_markup(hostile, tmp_path):
+    text = SeedResults(str(hostile)).report(tmp_path / "report.html").read_text()
+    assert "<img" not in _without_plotly(text)
+    assert "<b>" not in _without_plotly(text)
+    assert text.count("</script>") == 2
+    assert "zzzzz" * 100 not in text
+
+
+def test_it_loads_nothing(hostile, tmp_path):
+    text = SeedResults(str(hostile)).report(tmp_path / "report.html").read_text()
+    assert not re.findall(r'(?:src|href)="?https?:', _without_plotly(text))
+    assert "default-src 'none'" in text
+
+
+@pytest.mark.skipif(browser.executable() is None, reason="chromium is not installed")
+def test_it_draws_every_chart_in_a_browser_and_runs_no_foreign_script(hostile, tmp_path):
+    file = SeedResults(str(hostile)).report(tmp_path / "report.html")
+    with browser.browser(1200, 900) as page:
+        page.open(f"file://{file}")
+        page.wait_for("document.querySelectorAll('figure .main-svg').length >= 4")
+        assert page.evaluate("document.querySelectorAll('img').length") == 0
+        assert page.evaluate("document.body.innerText").count("can't be drawn") == 0
+        assert page.console == []
+        assert [url for url in page.requests if not url.startswith(("file:", "data:"))] == []
+        for width in (390, 1200):
+            page.resize(width, 844, phone=width < 500)
+            page.wait_for(f"document.documentElement.scrollWidth <= {width}")
+        light = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        page.prefer("dark")
+        page.wait_for(f"getComputedStyle(document.body).backgroundColor !== {json.dumps(light)}")
+
+
+def test_a_study_without_a_finished_config_says_so(tmp_path):
+    path = tmp_path / "study"
+    for n, _ in enumerate(steps(path, MadeUp([{"x": k} for k in range(5)]))):
+        if n == 4:
+            break
+    results = SeedResults(str(path))
+    text = results.report(tmp_path / "report.html").read_text()
+    assert "<h1>No config is finished</h1>" in text
+    assert "<td>stopped</td>" in text
+    assert not re.search("<td>(queued|running|waiting)</td>", text)
+
+
+def test_the_ending_chooses_the_kind(hostile, tmp_path):
+    results = SeedResults(str(hostile))
+    table = results.report(tmp_path / "ranking.md").read_text()
+    rows = [line for line in table.splitlines() if line.startswith("|")]
+    assert len(rows) == 2 + len(HOSTILE)
+    widths = {len(re.findall(r"(?<!\\)\|", row)) for row in rows}
+    assert len(widths) == 1
+    assert "<img" not in table
+    tex = results.report(tmp_path / "ranking.tex").read_text()
+    assert r"\input" not in tex
+    assert (
+        len({len(re.findall(r"(?<!\\)&", line)) for line in tex.splitlines() if "&" in line}) <= 2
+    )
+    with pytest.raises(ValueError, match=r"\.html, \.md or \.tex"):
+        results.report(tmp_path / "report.pdf")
+
+
+def test_markdown_and_latex_of_a_small_table():
+    table = Table("a_b", ("x", "y"), (("1|2", "<b>"), ("50%", "")))
+    assert markdown(table) == ("a\\_b\n\n| x | y |\n|---|---|\n| 1\\|2 | &lt;b&gt; |\n| 50% |  |\n")
+    assert r"1\textbar{}2 & \textless{}b\textgreater{} \\" in latex(table)
+    assert r"50\% &  \\" in latex(table)
+
+
+class TestSpending:
+    """Hand-computed: two configs on two seeds, rungs 1x1, 3x1, 3x2."""
+
+    def race(self) -> Race:
+        rungs = (Rung(1, 1), Rung(3, 1), Rung(3, 2))
+        race = Race(Ledger([7, 8], "acc", "max"), SuccessiveHalving(rungs, 2, 1), max)
+        a, b = race.add_group({"n": 1}), race.add_group({"n": 2})
+        for group, value in ((a, 0.9), (b, 0.1)):
+            race.start(RunKey(group, 7))
+            race.report(RunKey(group, 7), 1, {"acc": value})
+        race.promote_next()
+        race.start(RunKey(a, 7))
+        for epoch in (2, 3):
+            race.report(RunKey(a, 7), epoch, {"acc": 0.9})
+        race.exhausted = True
+        race.promote_next()
+        for epoch in (1, 2):
+            race.report(RunKey(a, 8), epoch, {"acc": 0.7})
+        return race
+
+    def test_epochs_by_rung_and_fate(self):
+        race = self.race()
+        low, middle, top = spending(race)
+        assert low.epochs == {"went on": 1, "stopped": 1} and low.n_scored == 2
+        assert middle.epochs == {"went on": 2} and middle.n_scored == 1
+        assert top.epochs == {"unfinished": 2} and top.n_scored == 0
+        assert trained(race) == 6
+        assert full_cost(race) == 12
+
+    def test_standings(self):
+        race = self.race()
+        assert ranking(race) == ["g0001", "g0002"]
+        first, second = (standing(race, name) for name in ranking(race))
+        assert (first.state, first.rung, first.epochs) == (State.UNFINISHED, Rung(3, 1), 3)
+        assert (second.state, second.score, second.values) == (State.STOPPED, 0.1, (0.1,))
+        assert standing(race, "g0002", live=True).state is State.WAITING
+        race.report(RunKey("g0001", 8), 3, {"acc": 0.5})
+        done = standing(race, "g0001")
+        assert done.state is State.COMPLETE
+        assert done.std == pytest.approx(math.sqrt(0.08))
+        curve = [(point.epoch, round(point.mean, 9)) for point in mean_curve(race, "g0001")]
+        assert curve == [(1, 0.8), (2, 0.8), (3, 0.7)]
+
+    def test_what_was_trained_is_what_the_rungs_add_up_to(self, hostile):
+        race = SeedResults(str(hostile))._race
+        assert sum(sum(item.epochs.values()) for item in spending(race)) == trained(race)
+
+
+def _without_plotly(text: str) -> str:
+    start = text.index("<script>")
+    return text[:start] + text[text.index("</script>") :]

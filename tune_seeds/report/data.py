@@ -1,0 +1,113 @@
+"""What the charts draw, as plain JSON: read from the race, nothing worked out anew."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tune_seeds.labels import config_text, differing, flat, short_names, value_text
+from tune_seeds.ledger import RunKey
+from tune_seeds.race import Race
+from tune_seeds.spending import spending
+from tune_seeds.standing import Standing, State, mean_curve, ranking, standing
+
+_MAX_RANKED = 25
+_MAX_CURVES = 16
+_MAX_POINTS = 200
+# A numeric axis is logarithmic where its values span at least this factor.
+_LOG_FACTOR = 50
+
+
+def charts(race: Race) -> dict[str, Any]:
+    """The data of all charts; a value that is not defined is None."""
+    names = ranking(race)
+    standings = [standing(race, name) for name in names]
+    return {
+        "metric": race.ledger.metric,
+        "higher": race.ledger.mode == "max",
+        "seeds": [str(seed) for seed in race.ledger.seeds],
+        "ranking": [_ranked(item, race) for item in standings[:_MAX_RANKED]],
+        "curves": [_curve(race, item) for item in standings[:_MAX_CURVES]],
+        "parallel": _parallel(race, standings),
+        "spending": _spending(race),
+    }
+
+
+def _ranked(item: Standing, race: Race) -> dict[str, Any]:
+    return {
+        "name": item.group,
+        "config": config_text(item.config, 24),
+        "rung": str(item.rung) if item.rung else "",
+        "state": str(item.state),
+        "mean": defined(item.score),
+        "low": defined(item.interval[0]),
+        "high": defined(item.interval[1]),
+        "values": dict(zip(map(str, race.ledger.seeds), item.values, strict=False)),
+    }
+
+
+def _curve(race: Race, item: Standing) -> dict[str, Any]:
+    points = _thinned(mean_curve(race, item.group))
+    runs: list[dict[str, Any]] = []
+    for seed in race.ledger.seeds:
+        run = race.ledger[RunKey(item.group, seed)]
+        epochs = _thinned(sorted(run.curve))
+        if epochs:
+            values = [defined(race.ledger.sign * run.curve[epoch]) for epoch in epochs]
+            runs.append({"seed": str(seed), "x": epochs, "y": values})
+    return {
+        "name": item.group,
+        "config": config_text(item.config, 24),
+        "x": [point.epoch for point in points],
+        "mean": [defined(point.mean) for point in points],
+        "std": [defined(point.std) for point in points],
+        "runs": runs,
+    }
+
+
+def _thinned(points: list[Any]) -> list[Any]:
+    """At most about ``_MAX_POINTS``, the last one among them."""
+    step = math.ceil(len(points) / _MAX_POINTS) or 1
+    return points[::-1][::step][::-1]
+
+
+def _parallel(race: Race, standings: list[Standing]) -> dict[str, Any]:
+    shown = [item for item in standings if item.rung is not None]
+    configs = [flat(item.config) for item in shown]
+    keys = differing(item.config for item in shown)
+    names = short_names(keys)
+    axes = [_axis(names[key], [config.get(key) for config in configs]) for key in keys]
+    axes.append(_axis("epochs", [float(item.epochs) for item in shown]))
+    axes.append(_axis("seeds", [float(len(item.values)) for item in shown]))
+    axes.append(_axis(race.ledger.metric, [item.score for item in shown]))
+    return {
+        "axes": axes,
+        "names": [item.group for item in shown],
+        "color": [defined(item.score) for item in shown],
+        "failed": [item.state is State.FAILED for item in shown],
+    }
+
+
+def _axis(name: str, values: list[Any]) -> dict[str, Any]:
+    numbers = [v for v in values if isinstance(v, (int, float)) and not isinstance(v, bool)]
+    if len(numbers) == len(values) and all(map(math.isfinite, numbers)) and numbers:
+        low, high = min(numbers), max(numbers)
+        if low > 0 and high >= _LOG_FACTOR * low:
+            return {"name": name, "values": [math.log10(v) for v in numbers], "log": True}
+        return {"name": name, "values": numbers}
+    texts = [value_text(value, 24) for value in values]
+    labels = sorted(set(texts))
+    place = {label: k for k, label in enumerate(labels)}
+    return {"name": name, "values": [place[text] for text in texts], "labels": labels}
+
+
+def _spending(race: Race) -> list[dict[str, Any]]:
+    return [
+        {"rung": str(item.rung), "epochs": item.epochs, "groups": item.n_groups}
+        for item in spending(race)
+    ]
+
+
+def defined(value: float) -> float | None:
+    """The number, or None where JSON has no word for it."""
+    return value if math.isfinite(value) else None
