@@ -1,49 +1,220 @@
-"""What a study says while it runs: one line whenever a group has been scored."""
+"""What a study says while it runs: a table that updates in place, or plain lines."""
 
 from __future__ import annotations
 
+import logging
+import math
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 from ray.tune import Callback
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
+from tune_seeds.labels import config_text, shortened
+from tune_seeds.ledger import TO_THE_END
+from tune_seeds.plan import planned_epochs, trained_epochs
+from tune_seeds.race import Race
+from tune_seeds.standing import Standing, State, ranking, standing
 from tune_seeds.study import Study
 
+_REFRESH_S = 0.5
+_MAX_ROWS = 20
+_STYLES = {
+    State.RUNNING: "cyan",
+    State.QUEUED: "cyan",
+    State.COMPLETE: "green",
+    State.FAILED: "red",
+}
 
-class ProgressLines(Callback):
-    """Prints the newest score, the best so far and the time, one line per scored group.
+
+class Progress(Callback):
+    """Shows how the study goes; in a terminal as a table, elsewhere one line per scored group.
 
     Args:
         study: read only.
-        num_samples: how many configs are to be tried, or None if that is open.
+        n_configs: how many configs are to be tried.
+        reduction_factor: η, for the estimate of what is left.
+        n_finalists: likewise.
+        console: where to show it; None for standard output.
     """
 
-    def __init__(self, study: Study, num_samples: int | None) -> None:
-        self._study = study
-        self._num_samples = num_samples
-        self._n_printed = sum(len(g.scores) for g in study.race.groups.values())
-        self._seen: dict[str, int] = {g: len(s.scores) for g, s in study.race.groups.items()}
-        self._failed: set[str] = set(study.race.failed)
+    def __init__(
+        self,
+        study: Study,
+        n_configs: int,
+        *,
+        reduction_factor: float = 4.0,
+        n_finalists: int = 3,
+        console: Console | None = None,
+    ) -> None:
+        self._race = study.race
+        self._n_configs = n_configs
+        self._plan = (reduction_factor, n_finalists)
+        self._console = console or Console()
+        self._news = _News(study.race)
         self._start = time.monotonic()
+        self._start_epochs = trained_epochs(study.race)
+        self._drawn = -math.inf
+        self._happening = "starting"
+        self._live: Live | None = None
+
+    def setup(self, *args: Any, **info: Any) -> None:
+        """Begin to show."""
+        if self._console.is_terminal and not self._console.is_jupyter:
+            self._live = Live(console=self._console, auto_refresh=False)
+            self._live.start()
+
+    def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
+        """Show how it stands at the end, and give the terminal back; Ray calls it in any case."""
+        self.on_step_end(0, [])
+        if self._live is not None:
+            self._live.update(self.render(), refresh=True)
+            self._live.stop()
+            self._live = None
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Print what is new."""
-        race = self._study.race
-        sign = race.ledger.sign
-        for name, group in race.groups.items():
-            for rung, score in list(group.scores.items())[self._seen.get(name, 0) :]:
-                self._print(
-                    f"{name} scored {sign * score:.6g} at {rung}  {race.ledger.configs[name]}"
-                )
-            self._seen[name] = len(group.scores)
-        for name in race.failed:
-            if name not in self._failed:
-                self._failed.add(name)
-                why = "; ".join(f"seed {s}: {e}" for s, e in race.groups[name].failures.items())
-                self._print(f"{name} failed, {why}")
+        """Show what is new."""
+        news = self._news.take()
+        if news:
+            self._happening = news[-1]
+        if self._live is None:
+            for text in news:
+                self._print_line(text)
+            return
+        now = time.monotonic()
+        if now - self._drawn >= _REFRESH_S:
+            self._drawn = now
+            self._live.update(self.render(), refresh=True)
 
-    def _print(self, text: str) -> None:
-        elapsed = int(time.monotonic() - self._start)
-        total = "" if self._num_samples is None else f"/{self._num_samples}"
-        n = len(self._study.race.groups)
-        print(f"[{elapsed // 60:3d}:{elapsed % 60:02d}] {n}{total} configs | {text}", flush=True)
+    def render(self) -> RenderableType:
+        """The table of the best groups, the bar and the news, as high as the terminal at most."""
+        n_rows = max(1, min(_MAX_ROWS, self._console.height - 8))
+        race = self._race
+        shown = [standing(race, name, live=True) for name in ranking(race, n_rows)]
+        table = Table(box=None, pad_edge=False, expand=True, header_style="bold")
+        for name in ("config", "rung", "seeds", f"{race.ledger.metric} ± std", "state", ""):
+            ratio = 1 if not name else None
+            table.add_column(Text(shortened(name, 32)), no_wrap=True, ratio=ratio)
+        for item in shown:
+            table.add_row(*_row(item))
+        n_more = len(race.groups) - len(shown)
+        rest = [Text(f"… and {n_more} more", style="dim")] if n_more > 0 else []
+        happening = Text(self._happening, no_wrap=True, overflow="ellipsis", style="dim")
+        return Group(table, *rest, Text(), self._bar(), happening)
+
+    def _bar(self) -> RenderableType:
+        race = self._race
+        elapsed = time.monotonic() - self._start
+        done = trained_epochs(race)
+        n = f"{len(race.groups)}/{self._n_configs} configs"
+        planned = planned_epochs(race, self._n_configs, *self._plan)
+        grid = Table.grid(padding=(0, 1))
+        if planned is None:
+            grid.add_row(Text(f"{clock(elapsed)}  {n}, {done} epochs, {len(race.busy)} runs"))
+            return grid
+        new = done - self._start_epochs
+        left = "?" if new <= 0 else clock(elapsed * max(planned - done, 0) / new)
+        if race.done:
+            planned, left = done, clock(0)
+        bar = ProgressBar(total=max(planned, 1), completed=done, width=30)
+        text = f"{done}/~{planned} epochs  {clock(elapsed)} gone, ~{left} left  {n}"
+        grid.add_row(bar, Text(text, no_wrap=True))
+        return grid
+
+    def _print_line(self, text: str) -> None:
+        n = f"{len(self._race.groups)}/{self._n_configs} configs"
+        line = f"[{clock(time.monotonic() - self._start)}] {n} | {text}"
+        # Neither wrapped nor coloured: it may end up in a file.
+        self._console.out(line, highlight=False)
+
+
+ProgressLines = Progress
+
+
+class _News:
+    """What has happened since the last look, as text.
+
+    Args:
+        race: read only; what it holds now is not news.
+    """
+
+    def __init__(self, race: Race) -> None:
+        self._race = race
+        self._n_scored = {name: len(group.scores) for name, group in race.groups.items()}
+        self._n_failed = len(race.failed)
+
+    def take(self) -> list[str]:
+        """The news since the last call."""
+        race, news = self._race, list[str]()
+        for name, group in race.groups.items():
+            if len(group.scores) > self._n_scored.get(name, 0):
+                for rung in list(group.scores)[self._n_scored.get(name, 0) :]:
+                    score = race.ledger.sign * group.scores[rung]
+                    config = shortened(config_text(race.ledger.configs[name], 24), 100)
+                    news.append(f"{name} scored {score:.6g} at {rung} | {config}")
+                self._n_scored[name] = len(group.scores)
+        for name in race.failed[self._n_failed :]:
+            failures = race.groups[name].failures
+            why = "; ".join(f"seed {seed}: {error}" for seed, error in failures.items())
+            news.append(f"{name} failed, {shortened(why, 200)}")
+        self._n_failed = len(race.failed)
+        return news
+
+
+def _row(item: Standing) -> list[Text]:
+    goal = "end" if item.goal.epochs == TO_THE_END else str(item.goal.epochs)
+    score = "" if math.isnan(item.score) else f"{item.score:.5g}"
+    if not math.isnan(item.std):
+        score += f" ± {item.std:.2g}"
+    config = config_text(item.config, 24)
+    return [
+        Text(item.group),
+        Text(str(item.rung) if item.rung else f"to {goal}"),
+        Text(f"{item.n_arrived}/{item.goal.n_seeds}"),
+        Text(score),
+        Text(str(item.state), style=_STYLES.get(item.state, "dim")),
+        Text(config, style="dim", overflow="ellipsis", no_wrap=True),
+    ]
+
+
+def clock(seconds: float) -> str:
+    """Hours, minutes and seconds: ``1:02:03``, ``2:03``."""
+    whole = int(seconds)
+    hours, minutes = divmod(whole // 60, 60)
+    if hours:
+        return f"{hours}:{minutes:02d}:{whole % 60:02d}"
+    return f"{minutes}:{whole % 60:02d}"
+
+
+def resume_advice(race: Race, path: str) -> str:
+    """What to do with a study that was left before its end; empty if it is done."""
+    if race.done:
+        return ""
+    return (
+        "The study was left before its end; nothing that was reported is lost. Go on with\n"
+        f"    SeedTuner.restore({path!r}, trainable).fit()"
+    )
+
+
+@contextmanager
+def quiet_ray() -> Generator[None]:
+    """Keep back what Ray Tune says of trials, and how to resume those; its other errors stay."""
+    loggers = {name: logging.getLogger(name) for name in ("ray.tune", "ray.tune.tune")}
+    level = loggers["ray.tune"].level
+    loggers["ray.tune"].setLevel(logging.ERROR)
+    loggers["ray.tune.tune"].addFilter(_about_more_than_trials)
+    try:
+        yield
+    finally:
+        loggers["ray.tune"].setLevel(level)
+        loggers["ray.tune.tune"].removeFilter(_about_more_than_trials)
+
+
+def _about_more_than_trials(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith("Trials did not complete")

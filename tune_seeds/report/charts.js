@@ -126,7 +126,7 @@
         const dimension = { label: safe(item.name), values: item.values };
         if (item.labels) {
           dimension.tickvals = item.labels.map((_, k) => k);
-          dimension.ticktext = item.labels.map(safe);
+          dimension.ticktext = item.labels; // plain text there
           dimension.range = [-0.5, item.labels.length - 0.5];
           if (item.labels.length > 30) dimension.tickvals = dimension.ticktext = [];
         } else if (item.log) {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tune_seeds.labels import config_text, differing, flat, short_names, value_text
+from tune_seeds.labels import config_text, differing, flat, short_names, shortened, value_text
 from tune_seeds.ledger import RunKey
 from tune_seeds.race import Race
 from tune_seeds.spending import spending
@@ -22,31 +22,39 @@ def charts(race: Race) -> dict[str, Any]:
     """The data of all charts; a value that is not defined is None."""
     names = ranking(race)
     standings = [standing(race, name) for name in names]
+    keys = differing(race.ledger.configs.values())
+    labels = {item.group: _label(item, keys) for item in standings[:_MAX_RANKED]}
     return {
         "metric": race.ledger.metric,
         "higher": race.ledger.mode == "max",
         "seeds": [str(seed) for seed in race.ledger.seeds],
-        "ranking": [_ranked(item, race) for item in standings[:_MAX_RANKED]],
-        "curves": [_curve(race, item) for item in standings[:_MAX_CURVES]],
+        "ranking": [_ranked(item, race, labels[item.group]) for item in standings[:_MAX_RANKED]],
+        "curves": [_curve(race, item, labels[item.group]) for item in standings[:_MAX_CURVES]],
         "parallel": _parallel(race, standings),
         "spending": _spending(race),
     }
 
 
-def _ranked(item: Standing, race: Race) -> dict[str, Any]:
+def _label(item: Standing, keys: list[str]) -> str:
+    values = flat(item.config)
+    chosen = {key: values[key] for key in keys if key in values}
+    return shortened(config_text(chosen, 24), 120)
+
+
+def _ranked(item: Standing, race: Race, label: str) -> dict[str, Any]:
     return {
         "name": item.group,
-        "config": config_text(item.config, 24),
+        "config": label,
         "rung": str(item.rung) if item.rung else "",
         "state": str(item.state),
         "mean": defined(item.score),
-        "low": defined(item.interval[0]),
-        "high": defined(item.interval[1]),
-        "values": dict(zip(map(str, race.ledger.seeds), item.values, strict=False)),
+        "low": defined(item.interval.low),
+        "high": defined(item.interval.high),
+        "values": {str(seed): value for seed, value in item.values.items()},
     }
 
 
-def _curve(race: Race, item: Standing) -> dict[str, Any]:
+def _curve(race: Race, item: Standing, label: str) -> dict[str, Any]:
     points = _thinned(mean_curve(race, item.group))
     runs: list[dict[str, Any]] = []
     for seed in race.ledger.seeds:
@@ -57,7 +65,7 @@ def _curve(race: Race, item: Standing) -> dict[str, Any]:
             runs.append({"seed": str(seed), "x": epochs, "y": values})
     return {
         "name": item.group,
-        "config": config_text(item.config, 24),
+        "config": label,
         "x": [point.epoch for point in points],
         "mean": [defined(point.mean) for point in points],
         "std": [defined(point.std) for point in points],

@@ -28,7 +28,7 @@ _FATES = ("went on", "complete", "stopped", "failed", "unfinished")
 
 def page(results: SeedResults) -> str:
     """The whole report as one document that loads nothing."""
-    race = results._race  # pyright: ignore[reportPrivateUsage]
+    race = results.race
     name = PurePosixPath(results.path.rstrip("/")).name
     # A "<" inside of JSON could end the script element; as an escape it means the same.
     data = json.dumps(charts(race), allow_nan=False).replace("<", "\\u003c")
@@ -82,9 +82,9 @@ _PARALLEL = (
 
 
 def _answer(results: SeedResults) -> str:
-    race = results._race  # pyright: ignore[reportPrivateUsage]
+    race = results.race
     top = race.policy.rungs[-1]
-    finalists = [g for g in race.groups.values() if top in g.scores and not g.failures]
+    finalists = [g for g in race.groups.values() if top in g.scores and not g.lost]
     if not finalists:
         n = len(race.ledger.seeds)
         return (

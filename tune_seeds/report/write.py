@@ -27,7 +27,7 @@ def write_report(results: SeedResults, path: str | Path) -> Path:
         ValueError: the name has another ending.
     """
     file = Path(path).expanduser()
-    race = results._race  # pyright: ignore[reportPrivateUsage]
+    race = results.race
     match file.suffix:
         case ".html":
             text = page(results)

@@ -1,0 +1,48 @@
+"""How many epochs a study is going to train: an estimate that grows exact as the study ends."""
+
+from __future__ import annotations
+
+from tune_seeds.ledger import TO_THE_END, RunKey
+from tune_seeds.race import Race
+
+
+def planned_epochs(
+    race: Race, n_configs: int, reduction_factor: float, n_finalists: int
+) -> int | None:
+    """The epochs of the whole study, trained ones included.
+
+    Of the groups scored at a rung, the best 1/η go on, and at the end at least ``n_finalists``.
+    Where more have gone on already, as happens while few are scored, those count.
+
+    Args:
+        race: read only.
+        n_configs: how many the search is to suggest.
+        reduction_factor: η of the policy.
+        n_finalists: groups that are to reach the last rung.
+
+    Returns:
+        None where runs end by themselves, after a number of epochs that nobody knows.
+    """
+    rungs = race.policy.rungs
+    if rungs[-1].epochs == TO_THE_END:
+        return None
+    level = {rung: k for k, rung in enumerate(rungs)}
+    n_alive = float(max(n_configs, len(race.groups)))
+    total, below = 0.0, (0,) * len(race.ledger.seeds)
+    for k, rung in enumerate(rungs):
+        if k:
+            sent = sum(level[group.goal] >= k for group in race.groups.values())
+            n_alive = min(n_alive, max(n_alive / reduction_factor, n_finalists, sent))
+        upto = tuple(
+            max(epochs, rung.epochs) if place < rung.n_seeds else epochs
+            for place, epochs in enumerate(below)
+        )
+        total += n_alive * (sum(upto) - sum(below))
+        below = upto
+    return max(round(total), trained_epochs(race))
+
+
+def trained_epochs(race: Race) -> int:
+    """The epochs that the study's own seeds have trained."""
+    seeds = race.ledger.seeds
+    return sum(race.ledger[RunKey(name, seed)].last_epoch for name in race.groups for seed in seeds)
