@@ -75,7 +75,8 @@ def importances(
     are shuffled, over the variance of that seed's scores: 0 for one that does not matter, up to
     about 2 for one that decides alone. Every seed has forests and folds of its own, so the
     uncertainty over seeds holds that of the fit too. Trees split by rank, so a linear and a log
-    scale give nearly the same. Two hyperparameters that move together share or hide their importance.
+    scale give nearly the same. Two hyperparameters that move together share or hide their
+    importance.
 
     Args:
         configs: hyperparameters of each config without the seed; nested ones get dotted names.
