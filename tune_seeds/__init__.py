@@ -1,5 +1,6 @@
 """Tune hyperparameters with Ray Tune and Lightning while the random seeds stay fixed."""
 
+from tune_seeds.auditing import AuditError, AuditReport, audit
 from tune_seeds.lightning import LightningTrainer
 from tune_seeds.race import RungMissedError
 from tune_seeds.results import BestGroup, NoCompleteGroupError, SeedResults
@@ -8,6 +9,8 @@ from tune_seeds.trainable import load_rng_state, save_rng_state, should_checkpoi
 from tune_seeds.tuner import SeedTuner
 
 __all__ = [
+    "AuditError",
+    "AuditReport",
     "BestGroup",
     "LightningTrainer",
     "MetricNotFoundError",
@@ -15,6 +18,7 @@ __all__ = [
     "RungMissedError",
     "SeedResults",
     "SeedTuner",
+    "audit",
     "load_rng_state",
     "save_rng_state",
     "should_checkpoint",

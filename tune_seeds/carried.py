@@ -120,6 +120,11 @@ class Carried:
                 yield from _walk(root, name, seen, 0, False)
 
 
+def generator_paths(value: Any) -> list[str]:
+    """Where an object holds random generators of its own."""
+    return [path for path, slot in _walk(value, "dataset", set(), 0, False) if slot.always]
+
+
 def _walk(
     value: Any, path: str, seen: set[int], depth: int, weights_saved: bool
 ) -> Iterator[tuple[str, Slot]]:

@@ -108,6 +108,16 @@ class LightningTrainer:
         self._gpus = gpus
         self._check_trainer_kwargs()
 
+    @property
+    def threads(self) -> int:
+        """How many threads torch computes a run with."""
+        return max(1, int(self._cpus))
+
+    @property
+    def accelerator(self) -> str:
+        """What ``Trainer(accelerator=...)`` of a run is."""
+        return "gpu" if self._gpus > 0 else "cpu"
+
     def build(
         self, config: Mapping[str, Any]
     ) -> tuple[LightningModule, dict[str, Any], dict[str, Any]]:
@@ -230,11 +240,11 @@ class LightningTrainer:
         for name in ("lightning.pytorch", "lightning.fabric"):
             logging.getLogger(name).setLevel(logging.WARNING)
         warnings.filterwarnings("ignore", category=PossibleUserWarning)
-        reset_process(max(1, int(self._cpus)))
+        reset_process(self.threads)
         seed_run(config["seed"])
         module, data, kwargs = self.build(config)
         defaults = {
-            "accelerator": "gpu" if self._gpus > 0 else "cpu",
+            "accelerator": self.accelerator,
             "devices": 1,
             "default_root_dir": os.getcwd(),
         }

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import pickle
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,8 @@ from ray.train._internal import session as ray_session
 
 from tune_seeds.ledger import TO_THE_END
 from tune_seeds.reporting import ENVIRONMENT
-from tune_seeds.trainable import Plan, SeededTrainable, set_plan
+from tune_seeds.trainable import Plan, set_plan
+from tune_seeds.verify import load_trainable
 
 
 class _Finished(BaseException):
@@ -62,9 +62,7 @@ class Session:
 def main(job_file: str, result_file: str) -> None:
     """Train the run of a job and write what it reports."""
     job: dict[str, Any] = cloudpickle.loads(Path(job_file).read_bytes())
-    places, pickled = pickle.loads(job["trainable"])
-    sys.path.extend(place for place in places if place not in sys.path)
-    trainable: SeededTrainable = cloudpickle.loads(pickled)
+    trainable = load_trainable(job["trainable"])
     session = Session(trainable.time_attr, job["last"])
     # Ray's functions look for the session in this one place, and offer no way to give another.
     vars(ray_session)["_session"] = session

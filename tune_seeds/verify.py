@@ -73,6 +73,32 @@ def store_trainable(fs: pyarrow.fs.FileSystem, path: str, trainable: SeededTrain
     write_atomically(fs, str(PurePosixPath(path) / TRAINABLE), data)
 
 
+def load_run(path: str, key: RunKey) -> tuple[SeededTrainable, dict[str, Any]]:
+    """The trainable of one's own experiment, and a run's config without its seed.
+
+    Raises:
+        CannotVerifyError: it was not kept, or can't be unpickled here.
+    """
+    fs, fs_path = get_fs_and_path(path)
+    config = _config(fs, fs_path, key)
+    del config["seed"]
+    return load_trainable(_stored(fs, fs_path)), config
+
+
+def load_trainable(stored: bytes) -> SeededTrainable:
+    """What ``store_trainable`` wrote.
+
+    Raises:
+        CannotVerifyError: a module it needs is not there any more, usually.
+    """
+    places, pickled = pickle.loads(stored)
+    sys.path.extend(place for place in places if place not in sys.path)
+    try:
+        return cast(SeededTrainable, cloudpickle.loads(pickled))
+    except Exception as error:  # whatever the user's modules raise when they are imported
+        raise CannotVerifyError(f"the trainable can't be loaded: {error!r}") from error
+
+
 def verify(path: str, key: RunKey) -> Verdict:
     """Train one run again, in a new process and outside of Tune, and compare.
 
@@ -90,12 +116,9 @@ def verify(path: str, key: RunKey) -> Verdict:
     run = results.ledger[key]
     if not run.reports:
         raise CannotVerifyError(f"{key.group} with seed {key.seed} has reported nothing")
-    file = str(PurePosixPath(fs_path) / TRAINABLE)
-    if not exists(fs, file):
-        raise CannotVerifyError(f"{path} holds no {TRAINABLE}: the trainable was not kept")
     retrained, environment = _retrain(
         {
-            "trainable": read_bytes(fs, file),
+            "trainable": _stored(fs, fs_path),
             "config": _config(fs, fs_path, key),
             "last": max(run.reports),
         },
@@ -129,6 +152,13 @@ def first_difference(
             if value != then and not (value is not None and value != value and then != then):
                 return epoch, name, then, value
     return None
+
+
+def _stored(fs: pyarrow.fs.FileSystem, path: str) -> bytes:
+    file = str(PurePosixPath(path) / TRAINABLE)
+    if not exists(fs, file):
+        raise CannotVerifyError(f"{path} holds no {TRAINABLE}: the trainable was not kept")
+    return read_bytes(fs, file)
 
 
 def _config(fs: pyarrow.fs.FileSystem, path: str, key: RunKey) -> dict[str, Any]:

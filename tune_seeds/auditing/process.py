@@ -1,0 +1,152 @@
+"""Traced runs in a process of their own; ``audit`` starts it with the hash seed it wants.
+
+python -m tune_seeds.auditing.process JOB RESULT
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from lightning import Trainer
+from lightning.pytorch.loops.fit_loop import (
+    _FitLoop,  # pyright: ignore[reportPrivateUsage]
+)
+from ray import cloudpickle
+
+from tune_seeds.auditing.seed_calls import noted
+from tune_seeds.auditing.trace import Trace
+from tune_seeds.auditing.tracer import Tracer, nondeterministic_ops
+from tune_seeds.environment import PROCESS_VARIABLES
+from tune_seeds.fitting import as_list
+from tune_seeds.lightning import LightningTrainer
+from tune_seeds.seeding import reset_process, seed_run
+
+
+class AuditError(RuntimeError):
+    """A run failed while it was traced; the message is the run's own error."""
+
+
+def traced_in_process(
+    jobs: Sequence[tuple[LightningTrainer, Mapping[str, Any], Sequence[int]]],
+    hash_seed: int,
+    *,
+    n_epochs: int,
+    n_batches: int,
+) -> list[list[Trace]]:
+    """Trace runs one after the other in a new process.
+
+    Args:
+        jobs: trainer, config, and the seeds to train it with, in this order.
+        hash_seed: ``PYTHONHASHSEED`` of the process; it orders sets of strings.
+        n_epochs: epochs of each run.
+        n_batches: training batches of each epoch.
+
+    Returns:
+        For each job, one trace for each seed.
+
+    Raises:
+        AuditError: a run failed.
+    """
+    # Each trainable is a pickle of its own, as in a worker that gets one study's trainable.
+    pickled = [(cast(bytes, cloudpickle.dumps(job[0])), dict(job[1]), list(job[2])) for job in jobs]
+    places = [os.path.abspath(place) for place in sys.path if os.path.isdir(place or ".")]
+    variables = {**PROCESS_VARIABLES, "PYTHONHASHSEED": str(hash_seed)}
+    with tempfile.TemporaryDirectory() as directory:
+        job_file, result_file = Path(directory) / "job", Path(directory) / "result"
+        job_file.write_bytes(cast(bytes, pickle.dumps((places, pickled, n_epochs, n_batches))))
+        done = subprocess.run(
+            [sys.executable, "-m", "tune_seeds.auditing.process", str(job_file), str(result_file)],
+            env={**os.environ, **variables},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if not result_file.exists():
+            lines = [line for line in done.stderr.splitlines() if line.strip()]
+            why = lines[-1] if lines else f"the process ended with status {done.returncode}"
+            raise AuditError(f"the run can't be traced: {why}")
+        data = json.loads(result_file.read_text())
+    return [[Trace.from_plain(trace) for trace in traces] for traces in data]
+
+
+def traced(
+    trainer: LightningTrainer,
+    config: Mapping[str, Any],
+    seed: int,
+    *,
+    n_epochs: int,
+    n_batches: int,
+) -> Trace:
+    """Train a run for a few batches in this process and note what it computes."""
+    trace = Trace()
+    with noted(trace.seed_calls), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        reset_process(trainer.threads)
+        seed_run(seed)
+        module, data, kwargs = trainer.build({**config, "seed": seed})
+        tracer = Tracer(trace)
+        with tempfile.TemporaryDirectory() as directory:
+            limits: dict[str, Any] = {
+                "accelerator": trainer.accelerator,
+                "devices": 1,
+                "default_root_dir": directory,
+                "enable_checkpointing": False,
+                **kwargs,
+                "max_epochs": n_epochs,
+                "limit_train_batches": n_batches,
+                "limit_val_batches": 2,
+                "log_every_n_steps": 1,
+                # True would end the run at the first op without a deterministic kernel.
+                "deterministic": "warn",
+                "callbacks": [tracer, *as_list(kwargs.get("callbacks"))],
+            }
+            lightning_trainer = Trainer(**limits)
+            _TracedFitLoop(lightning_trainer, tracer)
+            lightning_trainer.fit(module, **data)
+    trace.nondeterministic_ops = nondeterministic_ops(caught)
+    return trace
+
+
+class _TracedFitLoop(_FitLoop):
+    """Shows the loaders to the tracer before they are first iterated."""
+
+    def __init__(self, trainer: Trainer, tracer: Tracer) -> None:
+        replaced = trainer.fit_loop
+        super().__init__(trainer, min_epochs=replaced.min_epochs, max_epochs=replaced.max_epochs)
+        self.epoch_loop = replaced.epoch_loop
+        self._tracer = tracer
+        trainer.fit_loop = self
+
+    def _load_combined_loader_states(self) -> None:
+        super()._load_combined_loader_states()
+        if self._combined_loader is not None:
+            self._tracer.attach(list(self._combined_loader.flattened))
+
+
+def main(job_file: str, result_file: str) -> None:
+    """Trace the runs of a job file."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    places, jobs, n_epochs, n_batches = pickle.loads(Path(job_file).read_bytes())
+    sys.path.extend(place for place in places if place not in sys.path)
+    traces: list[list[dict[str, Any]]] = []
+    for pickled, config, seeds in jobs:
+        # Import and unpickling count too: what they draw, they draw before the seed is applied.
+        trainer: LightningTrainer = cloudpickle.loads(pickled)
+        runs = [traced(trainer, config, s, n_epochs=n_epochs, n_batches=n_batches) for s in seeds]
+        traces.append([run.to_plain() for run in runs])
+    Path(result_file).write_text(json.dumps(traces))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
