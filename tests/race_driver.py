@@ -52,6 +52,7 @@ class Driver:
         race.news.clear()
         self.race = race
         self.race.log = self.log.append
+        self.race.settle_all()
         self.slots.clear()
         self.race.exhausted = len(race.groups) >= self.n_configs
 

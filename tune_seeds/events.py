@@ -55,6 +55,28 @@ class EnvironmentRecorded:
 
 
 @dataclass(frozen=True, slots=True)
+class Scored:
+    """A group was scored at a rung.
+
+    ``scores`` holds the metric of each seed that counts, in the metric's own direction. A failed
+    seed is left out or stands there with the worst score of the rung, as the study declared.
+    """
+
+    group: str
+    rung: Rung
+    scores: dict[int, float]
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmationAdded:
+    """Groups are to be trained on fresh seeds, which the search never used."""
+
+    groups: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RunCompleted:
     """A run came to its own end."""
 
@@ -92,6 +114,8 @@ Event = (
     | Promoted
     | TrialAssigned
     | Reported
+    | Scored
+    | ConfirmationAdded
     | EnvironmentRecorded
     | RunCompleted
     | RunStopped

@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow.fs
 
+from tune_seeds.confirmation import require_fresh
 from tune_seeds.journal import HEADER, exists, read_bytes, write_atomically
 from tune_seeds.ledger import Rung
 from tune_seeds.seeding import MAX_SEED
@@ -28,6 +29,10 @@ class Header:
         rungs: (epochs, seeds) of each rung, lowest first.
         reduction_factor: η of successive halving.
         n_finalists: groups that are to hold every epoch and every seed.
+        aggregate: how one score is made of a config's scores over seeds.
+        on_seed_failure: what a failed seed means for its config.
+        confirm_seeds: fresh seeds for the best configs; empty where none were asked for.
+        confirm_top: how many of the best configs are trained on them.
         num_samples: configs to be suggested; with grids, how often the whole grid is.
         search_seed: of random sampling; None with a searcher, which has its own.
         param_space: the search space, for people.
@@ -41,6 +46,10 @@ class Header:
     rungs: tuple[Rung, ...]
     reduction_factor: float
     n_finalists: int
+    aggregate: str
+    on_seed_failure: str
+    confirm_seeds: tuple[int, ...]
+    confirm_top: int
     num_samples: int
     search_seed: int | None
     param_space: dict[str, Any]
@@ -67,8 +76,36 @@ class Header:
             )
         data = json.loads(read_bytes(fs, file))
         data["seeds"] = tuple(data["seeds"])
+        data["confirm_seeds"] = tuple(data["confirm_seeds"])
         data["rungs"] = tuple(Rung(*rung) for rung in data["rungs"])
         return cls(**data)
+
+
+def check_fresh_seeds(seeds: Sequence[int] | int, tuned: Sequence[int]) -> tuple[int, ...]:
+    """The seeds of a confirmation; none is fine.
+
+    Args:
+        seeds: as for ``check_seeds``; an empty list or 0 for none.
+        tuned: the seeds that the search uses.
+
+    Raises:
+        ValueError: as ``check_seeds``.
+        OverlappingSeedsError: a seed is one of those tuned on.
+    """
+    if isinstance(seeds, bool):
+        raise ValueError(f"confirm_seeds must be a list of integers or a count, got {seeds!r}")
+    if isinstance(seeds, int):
+        if seeds == 0:
+            return ()
+        drawn: tuple[int, ...] = ()
+        while len(drawn) < seeds:
+            drawn = tuple(seed for seed in check_seeds(seeds) if seed not in tuned)
+        return drawn
+    if len(seeds) == 0:
+        return ()
+    checked = check_seeds(seeds)
+    require_fresh(tuned, checked)
+    return checked
 
 
 def check_seeds(seeds: Sequence[int] | int) -> tuple[int, ...]:

@@ -36,6 +36,8 @@ _KINDS: dict[str, type[Event]] = {
         events.Promoted,
         events.TrialAssigned,
         events.Reported,
+        events.Scored,
+        events.ConfirmationAdded,
         events.EnvironmentRecorded,
         events.RunCompleted,
         events.RunStopped,
@@ -137,6 +139,10 @@ def decode(line: bytes, *, unpickle: bool = False) -> Event:
         record["config"] = cloudpickle.loads(base64.b64decode(pickled))
     if "rung" in record:
         record["rung"] = Rung(*record["rung"])
+    if kind is events.Scored:
+        record["scores"] = {int(seed): float(v) for seed, v in record["scores"].items()}
+    if kind is events.ConfirmationAdded:
+        record.update(groups=tuple(record["groups"]), seeds=tuple(record["seeds"]))
     if "metrics" in record:
         record["metrics"] = {k: float(v) for k, v in record["metrics"].items()}
     return kind(**record)

@@ -18,6 +18,8 @@ def seeded(trainable: Any, halving: Halving | None) -> SeededTrainable:
     Raises:
         ValueError: it is no trainable, or counts progress otherwise than the scheduler.
     """
+    if isinstance(trainable, SeededTrainable):
+        return trainable
     if not isinstance(trainable, LightningTrainer):
         return from_function(trainable, halving.time_attr if halving else "training_iteration")
     seeded = trainable.as_trainable(halving.max_t if halving else None)

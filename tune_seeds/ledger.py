@@ -102,6 +102,7 @@ class Ledger(Mapping[RunKey, Run]):
         self.mode = mode
         self.sign = 1.0 if mode == "max" else -1.0
         self.configs: dict[str, dict[str, Any]] = {}
+        self.fresh_seeds: tuple[int, ...] = ()
         self._runs: dict[RunKey, Run] = {}
 
     def __getitem__(self, key: RunKey) -> Run:
@@ -124,6 +125,25 @@ class Ledger(Mapping[RunKey, Run]):
         self.configs[group] = config
         for seed in self.seeds:
             self._runs[RunKey(group, seed)] = Run()
+
+    def add_confirmation(self, groups: Sequence[str], seeds: Sequence[int]) -> list[RunKey]:
+        """Open runs of groups on fresh seeds; they join no rung.
+
+        Returns:
+            The runs that did not exist.
+
+        Raises:
+            ValueError: a seed is one of the study's own.
+        """
+        overlap = sorted(set(seeds) & set(self.seeds))
+        if overlap:
+            raise ValueError(f"seeds {overlap} were tuned on, so they can't confirm")
+        keys = [RunKey(group, seed) for group in groups for seed in seeds]
+        keys = [key for key in keys if key not in self._runs]
+        for key in keys:
+            self._runs[key] = Run()
+        self.fresh_seeds = tuple(dict.fromkeys((*self.fresh_seeds, *seeds)))
+        return keys
 
     def record(self, key: RunKey, epoch: int, metrics: Mapping[str, float]) -> bool:
         """Note one report; the first one of an epoch counts.
@@ -149,14 +169,18 @@ class Ledger(Mapping[RunKey, Run]):
             One value per seed, higher is better, in the study's order of seeds; None also where
             runs that came to their own ends did so at different epochs.
         """
-        runs = [self._runs[RunKey(group, seed)] for seed in self.seeds[: rung.n_seeds]]
-        if rung.epochs == TO_THE_END:
+        return self.values_on(group, self.seeds[: rung.n_seeds], rung.epochs)
+
+    def values_on(self, group: str, seeds: Sequence[int], epochs: int) -> tuple[float, ...] | None:
+        """As ``values_at``, on any seeds."""
+        runs = [self._runs[RunKey(group, seed)] for seed in seeds]
+        if epochs == TO_THE_END:
             if any(run.outcome is not Outcome.COMPLETED for run in runs):
                 return None
             if len({run.last_epoch for run in runs}) != 1:
                 return None
             values = [run.curve.get(run.last_epoch) for run in runs]
         else:
-            values = [run.curve.get(rung.epochs) for run in runs]
+            values = [run.curve.get(epochs) for run in runs]
         finite = [value for value in values if value is not None and math.isfinite(value)]
         return tuple(finite) if len(finite) == len(runs) else None

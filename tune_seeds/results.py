@@ -3,24 +3,44 @@
 from __future__ import annotations
 
 import math
-import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow.fs
 from ray.train._internal.storage import get_fs_and_path
 from ray.tune import Checkpoint
-from scipy import stats
 
+from tune_seeds.aggregate import Aggregate, ScoreFunction
+from tune_seeds.analysis import (
+    Contention,
+    FreshConfirmation,
+    SeedReport,
+    contention,
+    fresh_confirmation,
+    importance_table,
+    marginal_tables,
+    score_table,
+    seed_report,
+)
 from tune_seeds.environment import unwanted_differences
+from tune_seeds.field import OnSeedFailure
 from tune_seeds.header import Header
-from tune_seeds.journal import plain, read_events
-from tune_seeds.ledger import TO_THE_END, Ledger, Outcome, RunKey
+from tune_seeds.importance import Importances
+from tune_seeds.integrity import check_integrity, rebuild, recorded_aggregate
+from tune_seeds.intervals import Interval
+from tune_seeds.journal import read_events
+from tune_seeds.labels import flat
+from tune_seeds.ledger import Ledger, Outcome, Rung, RunKey
+from tune_seeds.marginals import Marginal
 from tune_seeds.policy import SuccessiveHalving
-from tune_seeds.race import Group, Race
+from tune_seeds.race import Race
+from tune_seeds.results_json import to_json
+from tune_seeds.standing import ranking, standing
+from tune_seeds.summary import summary
 
 
 class NoCompleteGroupError(RuntimeError):
@@ -29,27 +49,31 @@ class NoCompleteGroupError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class BestGroup:
-    """The config with the best aggregate over the full list of seeds, after every epoch.
+    """The config with the best score over the full list of seeds, after every epoch.
 
     Attributes:
         group: its name.
         config: the hyperparameters, without the seed.
+        score: the study's aggregate, by which it is best; the mean unless another was asked for.
         mean: of the metric over the seeds.
         std: sample standard deviation over the seeds (n − 1); nan with one seed.
-        interval: 95 % t interval of the mean, for seeds taken as a random sample and scores that
-            are about normal; (nan, nan) with one seed. It does not know that this config was
-            chosen as the best of many, which flatters it.
+        interval: 95 % interval of ``score``, for seeds taken as a random sample; its ``method``
+            and ``caveat`` say what it can promise. It does not know that this config was chosen
+            as the best of many, which flatters it: see ``SeedResults.confirm``.
         scores: seed → metric at the last epoch.
         checkpoints: seed → the checkpoint at the last epoch, None where none was reported.
+        failures: seed → why it failed, where the study goes on without it.
     """
 
     group: str
     config: dict[str, Any]
+    score: float
     mean: float
     std: float
-    interval: tuple[float, float]
+    interval: Interval
     scores: dict[int, float]
     checkpoints: dict[int, Checkpoint | None]
+    failures: dict[int, str]
 
 
 class SeedResults:
@@ -58,23 +82,37 @@ class SeedResults:
     Args:
         path: the experiment's directory, local or any URI that Ray takes.
         storage_filesystem: the file system of ``path`` where it is a custom one.
+        aggregate: the function that the study aggregated with, if it was the user's own; needed
+            for its interval and its confirmation only, the scores are on record.
 
     Raises:
         FileNotFoundError: there is no experiment of this package.
+        IntegrityError: the journal contradicts what the study declared.
     """
 
-    def __init__(self, path: str, storage_filesystem: pyarrow.fs.FileSystem | None = None) -> None:
+    def __init__(
+        self,
+        path: str,
+        storage_filesystem: pyarrow.fs.FileSystem | None = None,
+        *,
+        aggregate: str | ScoreFunction | None = None,
+    ) -> None:
         self.path = str(path)
+        self._storage_filesystem = storage_filesystem
         self._fs, self._fs_path = get_fs_and_path(self.path, storage_filesystem)
         self.header = Header.read(self._fs, self._fs_path)
         self.seeds = self.header.seeds
         self.ledger = Ledger(self.seeds, self.header.metric, self.header.mode)
-        policy = SuccessiveHalving(
-            self.header.rungs, self.header.reduction_factor, self.header.n_finalists
+        self.race = Race(
+            self.ledger,
+            SuccessiveHalving(
+                self.header.rungs, self.header.reduction_factor, self.header.n_finalists
+            ),
+            recorded_aggregate(self.header.aggregate, aggregate),
+            OnSeedFailure(self.header.on_seed_failure),
         )
-        self._race = Race(self.ledger, policy, statistics.fmean)
-        for event in read_events(self._fs, self._fs_path):
-            self._race.apply(event)
+        rebuild(self.race, read_events(self._fs, self._fs_path))
+        check_integrity(self.race)
 
     @property
     def best(self) -> BestGroup:
@@ -84,30 +122,26 @@ class SeedResults:
             NoCompleteGroupError: no group does; the message says what each lacks.
         """
         top = self.header.rungs[-1]
-        complete = [
-            (group.scores[top], -group.index, name)
-            for name, group in self._race.groups.items()
-            if top in group.scores and not group.failures
-        ]
-        if not complete:
+        name = next(
+            (name for name in ranking(self.race) if top in self.race.groups[name].scores), None
+        )
+        if name is None or self.race.groups[name].lost:
             raise NoCompleteGroupError(
                 f"no config has all {len(self.seeds)} seeds at the last rung ({top}), so none can "
                 f"be called best:\n{self}"
             )
-        name = max(complete)[2]
-        values = self.ledger.values_at(name, top)
-        assert values is not None
-        scores = [self.ledger.sign * value for value in values]
-        runs = [self.ledger[RunKey(name, seed)] for seed in self.seeds]
-        checkpoints = [self._checkpoint(run.checkpoints) for run in runs]
+        found = standing(self.race, name)
+        runs = {seed: self.ledger[RunKey(name, seed)] for seed in self.seeds}
         return BestGroup(
             group=name,
             config=self.ledger.configs[name],
-            mean=statistics.fmean(scores),
-            std=_std(scores),
-            interval=_interval(scores),
-            scores=dict(zip(self.seeds, scores, strict=True)),
-            checkpoints=dict(zip(self.seeds, checkpoints, strict=True)),
+            score=found.score,
+            mean=float(np.mean(list(found.values.values()))),
+            std=found.std,
+            interval=found.interval,
+            scores=found.values,
+            checkpoints={seed: self._checkpoint(run.checkpoints) for seed, run in runs.items()},
+            failures=found.failures,
         )
 
     @property
@@ -115,12 +149,91 @@ class SeedResults:
         """One row per config, best first: highest rung, then score; groups that failed last.
 
         Columns: ``group``; ``config/…`` for each hyperparameter; ``state``; ``epochs`` and
-        ``n_seeds`` of the highest rung it is scored at (0 before the first); ``mean`` and ``std``
-        of the metric over exactly those seeds at exactly that epoch; ``score/SEED`` for each of
-        them; ``why``, what failed.
+        ``n_seeds`` of the highest rung it is scored at (0 before the first); ``score``, the
+        aggregate, and ``mean``, ``std``, ``low`` and ``high`` (95 % interval of the score) of the
+        metric over exactly those seeds at exactly that epoch; ``score/SEED`` for each of them;
+        ``fresh/SEED`` for confirmation seeds; ``why``, what failed.
         """
-        ranked = sorted(self._race.groups.items(), key=lambda item: self._rank(item[1]))
-        return pd.DataFrame([self._group_row(name, group) for name, group in ranked])
+        return pd.DataFrame([self._group_row(name) for name in ranking(self.race)])
+
+    def contenders(self, level: float = 0.95, rung: Rung | None = None) -> Contention:
+        """The configs that can't be told apart from the best, corrected for choosing among many.
+
+        Args:
+            level: probability with which the truly best config is among them; higher keeps more.
+            rung: compare the groups scored there; the last rung if None.
+
+        Raises:
+            NothingToCompareError: no group has every seed at that rung.
+        """
+        return contention(score_table(self.race, rung), level)
+
+    def seed_effect(self, rung: Rung | None = None) -> SeedReport:
+        """How much of the spread is config, seed and the rest, and whether choices depend on it.
+
+        Raises:
+            NothingToCompareError: no group has every seed at that rung.
+        """
+        return seed_report(score_table(self.race, rung))
+
+    def marginals(
+        self, level: float = 0.95, rung: Rung | None = None
+    ) -> dict[str, tuple[Marginal, ...]]:
+        """The effect of each hyperparameter's values, averaged over the others and over seeds.
+
+        Raises:
+            NothingToCompareError: no group has every seed at that rung.
+        """
+        return marginal_tables(score_table(self.race, rung), self.ledger.sign, level)
+
+    def importances(self, level: float = 0.95, rung: Rung | None = None) -> Importances:
+        """How much each hyperparameter matters, for searched spaces.
+
+        The groups of a low rung are many and were chosen by nobody; the finalists are few.
+
+        Raises:
+            NothingToCompareError: no group has every seed at that rung.
+        """
+        return importance_table(score_table(self.race, rung), level)
+
+    @property
+    def confirmation(self) -> FreshConfirmation | None:
+        """The best configs on fresh seeds; None where none were asked for."""
+        aggregate = self.race.aggregate
+        assert isinstance(aggregate, Aggregate)
+        return fresh_confirmation(self.race, aggregate, 0.95)
+
+    def confirm(
+        self,
+        seeds: Sequence[int] | int,
+        top: int = 3,
+        trainable: Any = None,
+    ) -> SeedResults:
+        """Train the best configs on fresh seeds, in the same experiment; it can be restored.
+
+        Args:
+            seeds: distinct integers that the search did not use, or how many to draw.
+            top: how many of the best configs.
+            trainable: what the study trained; if None, what it pickled is loaded, which runs
+                code: only for experiments of one's own.
+
+        Returns:
+            The results, with ``confirmation``.
+
+        Raises:
+            OverlappingSeedsError: a seed is one of those tuned on.
+            NoCompleteGroupError: there is nothing to confirm.
+        """
+        from tune_seeds.tuner import SeedTuner  # which imports the results
+
+        _ = self.best
+        return SeedTuner.confirm(
+            self.path, seeds, top, trainable, storage_filesystem=self._storage_filesystem
+        )
+
+    def to_json(self) -> str:
+        """Everything above as one JSON document; ``results.schema.json`` describes it."""
+        return to_json(self)
 
     @property
     def runs(self) -> pd.DataFrame:
@@ -175,89 +288,35 @@ class SeedResults:
         return write_report(self, path)
 
     def __str__(self) -> str:
-        """A table of the groups, best first."""
-        title = (
-            f"{self.header.metric} ({self.header.mode}) over the seeds "
-            f"{', '.join(map(str, self.seeds))}; rungs (epochs x seeds) "
-            f"{' '.join(map(str, self.header.rungs))}"
-        )
-        table = self.groups
-        if table.empty:
-            return f"{title}\nno config was run"
-        table["scores by seed"] = [self._scores_text(name) for name in table["group"]]
-        table = table.drop(columns=[c for c in table.columns if c.startswith("score/")])
-        table["rung"] = [
-            f"{'end' if e == TO_THE_END else e}x{k}" if k else "-"
-            for e, k in zip(table["epochs"], table["n_seeds"], strict=True)
-        ]
-        table = table.drop(columns=["epochs", "n_seeds"])
-        table.columns = [c.removeprefix("config/") for c in table.columns]
-        order = ["group", "state", "rung", "mean", "std", "scores by seed"]
-        config = [c for c in table.columns if c not in (*order, "why")]
-        columns = [*order, *config] + (["why"] if any(table["why"]) else [])
-        text: str = cast(Any, table[columns]).to_string(
-            index=False, float_format=lambda x: f"{x:.5g}", na_rep="", max_colwidth=60
-        )
-        return f"{title}\n{text}{self._differences_text()}"
+        """The groups as a table, best first, and what can be said of the best."""
+        return summary(self)
 
-    def _differences_text(self) -> str:
-        return "".join(
-            f"\n{group}: its runs differ in {entry}, not in the seed alone: "
-            + "; ".join(
-                f"{value!r} (seeds {', '.join(map(str, s))})" for value, s in values.items()
-            )
-            for group, differences in self.environment_differences.items()
-            for entry, values in differences.items()
-        )
-
-    def _rank(self, group: Group) -> tuple[bool, int, float, int]:
-        rungs = self.header.rungs
-        level = max((k for k, rung in enumerate(rungs) if rung in group.scores), default=-1)
-        score = group.scores[rungs[level]] if level >= 0 else -math.inf
-        return bool(group.failures), -level, -score, group.index
-
-    def _group_row(self, name: str, group: Group) -> dict[str, Any]:
-        scored = [rung for rung in self.header.rungs if rung in group.scores]
-        rung = scored[-1] if scored else None
-        values = self.ledger.values_at(name, rung) if rung else None
-        scores = [self.ledger.sign * value for value in values or ()]
-        why = "; ".join(f"seed {seed}: {error}" for seed, error in group.failures.items())
+    def _group_row(self, name: str) -> dict[str, Any]:
+        row = standing(self.race, name)
+        values = list(row.values.values())
+        fresh = {seed: self.ledger.get(RunKey(name, seed)) for seed in self.ledger.fresh_seeds}
         return {
             "group": name,
             **self._config_columns(name),
-            "state": self._state(group),
-            "epochs": rung.epochs if rung else 0,
-            "n_seeds": rung.n_seeds if rung else 0,
-            "mean": statistics.fmean(scores) if scores else math.nan,
-            "std": _std(scores),
-            **{f"score/{s}": v for s, v in zip(self.seeds, scores, strict=False)},
-            "why": why,
+            "state": str(row.state),
+            "epochs": 0 if row.rung is None else row.rung.epochs,
+            "n_seeds": len(values),
+            "score": row.score,
+            "mean": float(np.mean(values)) if values else math.nan,
+            "std": row.std,
+            "low": row.interval.low,
+            "high": row.interval.high,
+            **{f"score/{seed}": value for seed, value in row.values.items()},
+            **{
+                f"fresh/{seed}": self.ledger.sign * run.curve[run.last_epoch]
+                for seed, run in fresh.items()
+                if run is not None and run.outcome is Outcome.COMPLETED
+            },
+            "why": "; ".join(f"seed {seed}: {error}" for seed, error in row.failures.items()),
         }
 
-    def _state(self, group: Group) -> str:
-        if group.failures:
-            return "failed"
-        if self.header.rungs[-1] in group.scores:
-            return "complete"
-        return "unfinished" if group.heading else "stopped"
-
-    def _scores_text(self, name: str) -> str:
-        group = self._race.groups[name]
-        texts: list[str] = []
-        for seed in self.seeds:
-            run = self.ledger[RunKey(name, seed)]
-            if run.outcome is Outcome.FAILED:
-                texts.append("failed")
-            elif not run.curve:
-                texts.append("-")
-            else:
-                value = self.ledger.sign * run.curve[run.last_epoch]
-                behind = group.goal.epochs not in (run.last_epoch, TO_THE_END)
-                texts.append(f"{value:.4g}" + (f"@{run.last_epoch}" if behind else ""))
-        return " ".join(texts)
-
     def _config_columns(self, name: str) -> dict[str, Any]:
-        return {f"config/{k}": v for k, v in _flat(plain(self.ledger.configs[name])).items()}
+        return {f"config/{k}": v for k, v in flat(self.ledger.configs[name]).items()}
 
     def _checkpoint(self, checkpoints: dict[int, str]) -> Checkpoint | None:
         if not checkpoints:
@@ -267,26 +326,3 @@ class SeedResults:
 
     def _join(self, relative: str) -> str:
         return str(PurePosixPath(self._fs_path) / relative)
-
-
-def _std(scores: list[float]) -> float:
-    return statistics.stdev(scores) if len(scores) > 1 else math.nan
-
-
-def _interval(scores: list[float]) -> tuple[float, float]:
-    n = len(scores)
-    if n < 2:
-        return math.nan, math.nan
-    half = float(stats.t.ppf(0.975, n - 1)) * statistics.stdev(scores) / math.sqrt(n)
-    mean = float(np.mean(scores))
-    return mean - half, mean + half
-
-
-def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            flat.update(_flat(value, f"{prefix}{key}/"))
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

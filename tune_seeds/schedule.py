@@ -255,7 +255,7 @@ class SeedScheduler(TrialScheduler):
         self._adopt_checkpoint(key, trial)
         if trial.status != Trial.PENDING or key in race.queue:
             return
-        if run.outcome in (Outcome.COMPLETED, Outcome.STOPPED) or race.groups[key.group].failures:
+        if run.outcome in (Outcome.COMPLETED, Outcome.STOPPED) or race.groups[key.group].lost:
             trial.set_status(Trial.TERMINATED)
         else:
             trial.set_status(Trial.PAUSED)

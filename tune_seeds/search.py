@@ -204,7 +204,7 @@ class SeedSearch(Searcher):
                 "training_iteration": 1,
             }
             self._inner.on_trial_complete(name, result)
-        elif state.failures:
+        elif state.lost:
             self._inner.on_trial_complete(name, error=True)
         else:
             return

@@ -9,8 +9,10 @@ from enum import StrEnum
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
+from tune_seeds.aggregate import Aggregate
+from tune_seeds.aggregate_intervals import aggregate_interval
+from tune_seeds.intervals import Interval, undefined_interval
 from tune_seeds.ledger import TO_THE_END, Outcome, Rung, RunKey
 from tune_seeds.race import Race
 
@@ -39,9 +41,10 @@ class Standing:
         rung: its last complete rung, None before the first.
         epochs: epochs of the runs at that rung, 0 before the first.
         score: the aggregate of the metric there, in the metric's own direction; NaN before.
-        values: the metric of exactly the rung's seeds, in the study's order.
+        values: seed → what was aggregated, in the metric's own direction: the metric at exactly
+            the rung's epochs; of a failed seed nothing, or the worst of the rung, as declared.
         std: their sample standard deviation (n − 1), NaN with fewer than two.
-        interval: 95 % interval of their mean, NaN likewise.
+        interval: 95 % interval of the score, undefined likewise.
         n_arrived: seeds that have come to the goal.
         failures: seed → why it failed.
     """
@@ -53,9 +56,9 @@ class Standing:
     rung: Rung | None
     epochs: int
     score: float
-    values: tuple[float, ...]
+    values: dict[int, float]
     std: float
-    interval: tuple[float, float]
+    interval: Interval
     n_arrived: int
     failures: dict[int, str]
 
@@ -73,7 +76,7 @@ def ranking(race: Race, n: int | None = None) -> list[str]:
         group = race.groups[name]
         top = max((level[rung] for rung in group.scores), default=-1)
         score = group.scores[race.policy.rungs[top]] if top >= 0 else -math.inf
-        return bool(group.failures), -top, -score, group.index
+        return group.lost, -top, -score, group.index
 
     names = race.groups
     return sorted(names, key=cost) if n is None else heapq.nsmallest(n, names, key=cost)
@@ -90,17 +93,9 @@ def standing(race: Race, name: str, *, live: bool = False) -> Standing:
     group, ledger = race.groups[name], race.ledger
     scored = [rung for rung in race.policy.rungs if rung in group.scores]
     rung = scored[-1] if scored else None
-    values: tuple[float, ...] = ()
-    if rung is not None:
-        turned = ledger.values_at(name, rung)
-        assert turned is not None
-        values = tuple(ledger.sign * value for value in turned)
-    std, interval = math.nan, (math.nan, math.nan)
-    if len(values) > 1:
-        std = float(np.std(values, ddof=1))
-        half = float(stats.t.ppf(0.975, len(values) - 1)) * std / math.sqrt(len(values))
-        mean = float(np.mean(values))
-        interval = (mean - half, mean + half)
+    turned = {} if rung is None else group.values[rung]
+    values = {seed: ledger.sign * value for seed, value in turned.items()}
+    std = float(np.std(list(values.values()), ddof=1)) if len(values) > 1 else math.nan
     return Standing(
         group=name,
         config=ledger.configs[name],
@@ -111,15 +106,24 @@ def standing(race: Race, name: str, *, live: bool = False) -> Standing:
         score=math.nan if rung is None else ledger.sign * group.scores[rung],
         values=values,
         std=std,
-        interval=interval,
+        interval=_interval(race, turned),
         n_arrived=_n_arrived(race, name),
         failures=dict(group.failures),
     )
 
 
+def _interval(race: Race, turned: dict[int, float]) -> Interval:
+    """Of the score; a user's own aggregate is bootstrapped, with the study's seeds as its seed."""
+    if not isinstance(race.aggregate, Aggregate) or not turned:
+        return undefined_interval(0.95, "none")
+    rng = np.random.default_rng(race.ledger.seeds)
+    interval = aggregate_interval(np.array(list(turned.values())), race.aggregate, rng=rng)
+    return interval if race.ledger.sign > 0 else interval.reflected()
+
+
 def _state(race: Race, name: str, live: bool) -> State:
     group = race.groups[name]
-    if group.failures:
+    if group.lost:
         return State.FAILED
     if race.policy.rungs[-1] in group.scores:
         return State.COMPLETE

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyarrow.fs
 
 from tune_seeds.journal import Journal, identity, read_events
-from tune_seeds.ledger import Ledger, RunKey
-from tune_seeds.policy import Policy
+from tune_seeds.ledger import RunKey
 from tune_seeds.race import Race
 
 
@@ -19,9 +17,7 @@ class Study:
     Args:
         fs: the experiment's file system.
         path: the experiment's directory on it.
-        ledger: an empty ledger.
-        policy: who goes on.
-        aggregate: one score from the values of a group's seeds.
+        race: a new race; it is brought to where the journal ends.
         max_concurrent: runs that may hold a slot at a time, or None.
     """
 
@@ -29,9 +25,7 @@ class Study:
         self,
         fs: pyarrow.fs.FileSystem,
         path: str,
-        ledger: Ledger,
-        policy: Policy,
-        aggregate: Callable[[Sequence[float]], float],
+        race: Race,
         max_concurrent: int | None = None,
     ) -> None:
         self.fs = fs
@@ -43,12 +37,13 @@ class Study:
         self._max_concurrent = max_concurrent
         self._by_config: dict[bytes, str] = {}
         self._n_indexed = 0
-        self.race = Race(ledger, policy, aggregate)
+        self.race = race
         for event in read_events(fs, path, unpickle=True):
             self.race.apply(event)
         self.race.news.clear()
         self.journal = Journal(fs, path)
         self.race.log = self.journal.append
+        self.race.settle_all()
 
     def at_capacity(self) -> bool:
         """Whether no further run may be given a trial for now."""

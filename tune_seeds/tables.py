@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from tune_seeds.intervals import Interval
 from tune_seeds.labels import differing, flat, short_names, shortened, value_text
 from tune_seeds.race import Race
 from tune_seeds.standing import Standing, ranking, standing
@@ -73,7 +74,7 @@ def number(value: float) -> str:
     return "" if value != value else f"{value:.5g}"
 
 
-def interval_text(interval: tuple[float, float]) -> str:
+def interval_text(interval: Interval) -> str:
     """Both ends, or nothing where there is no interval."""
     low, high = interval
     return "" if low != low else f"{low:.4g} to {high:.4g}"
@@ -83,7 +84,7 @@ def state_text(item: Standing) -> str:
     """The state, and which seeds failed."""
     if not item.failures:
         return str(item.state)
-    return f"failed (seed {', '.join(map(str, item.failures))})"
+    return f"{item.state} (failed: seed {', '.join(map(str, item.failures))})"
 
 
 def markdown(table: Table) -> str:

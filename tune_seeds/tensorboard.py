@@ -258,7 +258,7 @@ class _GroupWriter:
             row[hparams.LOW], row[hparams.HIGH] = now.interval
         self._file.scalars(now.epochs, row)
         seeds = self._race.ledger.seeds
-        for seed, _ in zip(seeds, now.values, strict=False):
+        for seed in (seed for seed in seeds if seed in now.values):
             curve = self._race.ledger[RunKey(self._name, seed)].curve
             after = self._shown_epochs.get(seed, 0)
             for epoch in sorted(e for e in curve if after < e <= now.epochs):

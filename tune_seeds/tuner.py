@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import os
 import secrets
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import PurePosixPath
-from typing import Any, Self, cast
+from typing import Any, Literal, Self, cast
 
 import pyarrow.fs
 import ray
@@ -26,21 +26,24 @@ from ray.tune.execution.experiment_state import (
 )
 
 from tune_seeds import options
+from tune_seeds.aggregate import ScoreFunction, get_aggregate
 from tune_seeds.environment import start_environment
-from tune_seeds.header import Header, check_seeds
+from tune_seeds.field import OnSeedFailure
+from tune_seeds.header import Header, check_fresh_seeds, check_seeds
 from tune_seeds.journal import HEADER, exists, plain, read_bytes, write_atomically
 from tune_seeds.layout import lay_rungs, seeded
 from tune_seeds.ledger import Ledger
 from tune_seeds.lightning import LightningTrainer
 from tune_seeds.policy import SuccessiveHalving
 from tune_seeds.progress import ProgressLines
+from tune_seeds.race import Confirm, Race
 from tune_seeds.results import SeedResults
 from tune_seeds.schedule import SeedScheduler
 from tune_seeds.search import SeedSearch, SeedSearchGenerator
 from tune_seeds.study import Study
 from tune_seeds.tensorboard import SeedTBXLoggerCallback
-from tune_seeds.trainable import Plan
-from tune_seeds.verify import store_trainable
+from tune_seeds.trainable import Plan, SeededTrainable
+from tune_seeds.verify import TRAINABLE, load_trainable, store_trainable
 
 _ARGUMENTS = "study.pkl"
 
@@ -52,6 +55,7 @@ class _Arguments:
     param_space: dict[str, Any]
     tune_config: tune.TuneConfig
     run_config: tune.RunConfig
+    aggregate: str | ScoreFunction
     reuse_actors: bool
 
 
@@ -72,6 +76,15 @@ class SeedTuner:
             each rung.
         n_finalists: groups that end with every epoch on every seed, at least 1; ``best`` is one of
             them. More make the choice safer and cost full trainings.
+        aggregate: one score from a config's scores over seeds; it steers the search and ranks the
+            results: ``"mean"``, ``"median"``, ``"iqm"``, ``"worst"``, ``"quantile:0.25"``,
+            ``"mean-1se"``, or a function of the 1-d array of scores, higher being better.
+        on_seed_failure: what a crashed or diverged seed means, after ``max_failures`` retries:
+            ``"fail"``, its config can't win; ``"worst"``, it scores as the worst seen at that
+            rung; ``"drop"``, the config is scored on the rest, and says so.
+        confirm_seeds: fresh seeds, or how many to draw: when the search is over, the best configs
+            are trained on them too, which shows how much selection flattered them.
+        confirm_top: how many of the best configs; they come from the finalists.
         search_seed: of random sampling, 0 … 2³²−1; drawn and recorded where None. A searcher has
             its own.
         reuse_actors: run after run in one process, which saves importing torch for each.
@@ -92,6 +105,10 @@ class SeedTuner:
         run_config: tune.RunConfig | None = None,
         seeds_per_rung: str | Sequence[int] = "ladder",
         n_finalists: int = 3,
+        aggregate: str | ScoreFunction = "mean",
+        on_seed_failure: Literal["fail", "worst", "drop"] = "fail",
+        confirm_seeds: Sequence[int] | int = (),
+        confirm_top: int = 3,
         search_seed: int | None = None,
         reuse_actors: bool = True,
     ) -> None:
@@ -104,6 +121,13 @@ class SeedTuner:
         if isinstance(trainable, LightningTrainer):
             trainable.check(param_space)
         self.seeds = check_seeds(seeds)
+        if on_seed_failure not in set(OnSeedFailure):
+            raise ValueError(
+                f"on_seed_failure must be one of {', '.join(map(repr, map(str, OnSeedFailure)))}, "
+                f"got {on_seed_failure!r}"
+            )
+        if confirm_top < 1:
+            raise ValueError(f"confirm_top must be at least 1, got {confirm_top}")
         if search_seed is not None:
             check_seeds([search_seed])
         else:
@@ -119,7 +143,7 @@ class SeedTuner:
         )
         if str(run_config.storage_path).startswith("~"):
             run_config.storage_path = os.path.expanduser(str(run_config.storage_path))
-        self._arguments = _Arguments(param_space, tune_config, run_config, reuse_actors)
+        self._arguments = _Arguments(param_space, tune_config, run_config, aggregate, reuse_actors)
         self._header = Header(
             seeds=self.seeds,
             metric=metric,
@@ -128,6 +152,10 @@ class SeedTuner:
             rungs=rungs,
             reduction_factor=eta,
             n_finalists=n_finalists,
+            aggregate=get_aggregate(aggregate).name,
+            on_seed_failure=on_seed_failure,
+            confirm_seeds=check_fresh_seeds(confirm_seeds, self.seeds),
+            confirm_top=confirm_top,
             num_samples=num_samples,
             search_seed=search_seed,
             param_space=plain(param_space),
@@ -154,7 +182,7 @@ class SeedTuner:
     def restore(
         cls,
         path: str,
-        trainable: LightningTrainer | Callable[[dict[str, Any]], Any],
+        trainable: LightningTrainer | SeededTrainable | Callable[..., Any],
         *,
         resume_errored: bool = False,
         restart_errored: bool = False,
@@ -205,6 +233,45 @@ class SeedTuner:
         self._resume = cast(Any, ResumeConfig)(unfinished=types.RESUME, errored=errored)
         return self
 
+    @classmethod
+    def confirm(
+        cls,
+        path: str,
+        seeds: Sequence[int] | int,
+        top: int = 3,
+        trainable: LightningTrainer | SeededTrainable | Callable[..., Any] | None = None,
+        *,
+        storage_filesystem: pyarrow.fs.FileSystem | None = None,
+    ) -> SeedResults:
+        """Train the best configs of an experiment on fresh seeds, and record that they were.
+
+        Asking again with the same seeds goes on where it was killed, and repeats nothing.
+
+        Args:
+            path: the experiment's directory, local or any URI that Ray takes.
+            seeds: distinct integers that the search did not use, or how many to draw.
+            top: how many of the best configs, at least 1.
+            trainable: as for ``restore``; if None, the one that the study pickled is loaded.
+            storage_filesystem: the file system of ``path`` where it is a custom one.
+
+        Raises:
+            FileNotFoundError: there is no such experiment.
+            OverlappingSeedsError: a seed is one of those tuned on.
+            ValueError: no seeds, or ``top`` is below 1.
+        """
+        if top < 1:
+            raise ValueError(f"top must be at least 1, got {top}")
+        fs, fs_path = get_fs_and_path(os.path.expanduser(path), storage_filesystem)
+        header = Header.read(fs, fs_path)
+        fresh = check_fresh_seeds(seeds, header.seeds)
+        if not fresh:
+            raise ValueError("no seeds to confirm on: give a list of integers, or how many")
+        if trainable is None:
+            trainable = load_trainable(read_bytes(fs, str(PurePosixPath(fs_path) / TRAINABLE)))
+        header = dataclasses.replace(header, confirm_seeds=fresh, confirm_top=top)
+        header.write(fs, fs_path)
+        return cls.restore(path, trainable, storage_filesystem=storage_filesystem).fit()
+
     def fit(self) -> SeedResults:
         """Run the study to its end.
 
@@ -223,14 +290,14 @@ class SeedTuner:
             self._write_arguments()
         header = self._header
         tune_config = self._arguments.tune_config
-        study = Study(
-            self._fs,
-            self.path,
+        race = Race(
             Ledger(header.seeds, header.metric, header.mode),
             SuccessiveHalving(header.rungs, header.reduction_factor, header.n_finalists),
-            statistics.fmean,
-            tune_config.max_concurrent_trials or None,
+            get_aggregate(self._arguments.aggregate),
+            OnSeedFailure(header.on_seed_failure),
+            Confirm(header.confirm_seeds, header.confirm_top) if header.confirm_seeds else None,
         )
+        study = Study(self._fs, self.path, race, tune_config.max_concurrent_trials or None)
         searcher, constants, num_samples = options.make_searcher(
             tune_config,
             self._arguments.param_space,
@@ -258,7 +325,8 @@ class SeedTuner:
     def get_results(self) -> SeedResults:
         """The results so far, read from the experiment's journal."""
         fs = self._arguments.run_config.storage_filesystem
-        return SeedResults(self.path if fs is not None else self._uri(), fs)
+        path = self.path if fs is not None else self._uri()
+        return SeedResults(path, fs, aggregate=self._arguments.aggregate)
 
     def _run(self, study: Study, search: SeedSearch, num_samples: int) -> None:
         tune_config = self._arguments.tune_config
