@@ -11,8 +11,6 @@ from torch.nn import functional
 pytestmark = [
     # Lightning advises more loader processes; images in memory are faster without.
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
-    # Lightning 2.6.6 asks torch 2.13 for a class that torch renames.
-    pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),
     # The loggerless trainer of these tests has nothing to log at an interval.
     pytest.mark.filterwarnings("ignore:.*smaller than the logging interval"),
 ]
