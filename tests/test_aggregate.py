@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import stats
 
-from tune_seeds.aggregate import (
+from tune_seeds.statistics.aggregate import (
     IncompleteGroupError,
     Kind,
     get_aggregate,

@@ -5,10 +5,10 @@ import pytest
 from monte_carlo import slack
 from scipy import stats
 
-from tune_seeds.aggregate import Aggregate, IncompleteGroupError, Kind, get_aggregate
-from tune_seeds.aggregate_intervals import aggregate_interval, bootstrap_interval
-from tune_seeds.distributions import normal_order_statistic
-from tune_seeds.intervals import mean_interval
+from tune_seeds.statistics.aggregate import Aggregate, IncompleteGroupError, Kind, get_aggregate
+from tune_seeds.statistics.aggregate_intervals import aggregate_interval, bootstrap_interval
+from tune_seeds.statistics.distributions import normal_order_statistic
+from tune_seeds.statistics.intervals import mean_interval
 
 SEEDS = (2, 3, 5, 10)
 REPEATS = 1500

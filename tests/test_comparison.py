@@ -9,14 +9,14 @@ from hypothesis.extra.numpy import arrays
 from monte_carlo import slack
 from scipy import stats
 
-from tune_seeds.aggregate import IncompleteGroupError
-from tune_seeds.comparison import (
+from tune_seeds.statistics.aggregate import IncompleteGroupError
+from tune_seeds.statistics.comparison import (
     difference_interval,
     probability_of_beating,
     probability_of_improvement,
     seeds_to_separate,
 )
-from tune_seeds.contenders import contenders
+from tune_seeds.statistics.contenders import contenders
 
 SEEDS = (2, 3, 5, 10)
 REPEATS = 2000

@@ -5,8 +5,8 @@ import pytest
 from monte_carlo import slack
 from scipy import stats
 
-from tune_seeds.aggregate import IncompleteGroupError, get_aggregate
-from tune_seeds.confirmation import OverlappingSeedsError, confirmation, require_fresh
+from tune_seeds.statistics.aggregate import IncompleteGroupError, get_aggregate
+from tune_seeds.statistics.confirmation import OverlappingSeedsError, confirmation, require_fresh
 
 SEARCH = np.array([[9.0, 7.0], [6.0, 6.0], [5.0, 1.0]])
 FRESH = np.array([[4.0, 6.0, 5.0], [7.0, 6.0, 5.0], [0.0, 1.0, 2.0]])

@@ -9,8 +9,8 @@ from hypothesis.extra.numpy import arrays
 from monte_carlo import slack
 from scipy import stats
 
-from tune_seeds.aggregate import IncompleteGroupError
-from tune_seeds.contenders import contenders
+from tune_seeds.statistics.aggregate import IncompleteGroupError
+from tune_seeds.statistics.contenders import contenders
 
 SEEDS = (2, 3, 5, 10)
 N_CONFIGS = 40

@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from tune_seeds.aggregate import IncompleteGroupError
-from tune_seeds.importance import MIN_CONFIGS, Importances, importances
+from tune_seeds.statistics.aggregate import IncompleteGroupError
+from tune_seeds.statistics.importance import MIN_CONFIGS, Importances, importances
 
 N_SEEDS = 3
 

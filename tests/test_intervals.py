@@ -9,8 +9,8 @@ from hypothesis.extra.numpy import arrays
 from monte_carlo import slack
 from scipy import stats
 
-from tune_seeds.aggregate import IncompleteGroupError
-from tune_seeds.intervals import Interval, mean_interval, score_resolution
+from tune_seeds.statistics.aggregate import IncompleteGroupError
+from tune_seeds.statistics.intervals import Interval, mean_interval, score_resolution
 
 SEEDS = (2, 3, 5, 10)
 REPEATS = 3000

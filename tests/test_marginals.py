@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from monte_carlo import slack
 
-from tune_seeds.aggregate import IncompleteGroupError
-from tune_seeds.marginals import ABSENT, columns, levels, marginals
+from tune_seeds.statistics.aggregate import IncompleteGroupError
+from tune_seeds.statistics.marginals import ABSENT, columns, levels, marginals
 
 GRID = [{"optimizer": o, "lr": lr} for o in ("sgd", "adam") for lr in (0.1, 0.01)]
 SCORES = np.array([[5.0, 5.0, 8.0], [7.0, 9.0, 8.0], [1.0, 2.0, 4.0], [3.0, 4.0, 4.0]])

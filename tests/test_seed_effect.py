@@ -8,9 +8,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import stats
 
-from tune_seeds.aggregate import IncompleteGroupError
-from tune_seeds.marginals import marginals
-from tune_seeds.seed_effect import choices, kendalls_w, seed_effect, variance_shares, win_shares
+from tune_seeds.statistics.aggregate import IncompleteGroupError
+from tune_seeds.statistics.marginals import marginals
+from tune_seeds.statistics.seed_effect import (
+    choices,
+    kendalls_w,
+    seed_effect,
+    variance_shares,
+    win_shares,
+)
 
 # Rows are configs, columns seeds.
 SCORES = np.array([[1.0, 2.0, 3.0], [2.0, 3.0, 7.0], [6.0, 4.0, 8.0]])

@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from tune_seeds.aggregate import Aggregate
-from tune_seeds.comparison import SeedsToSeparate, seeds_to_separate
-from tune_seeds.confirmation import Confirmation, confirmation
-from tune_seeds.contenders import contenders
-from tune_seeds.importance import Importances, importances
-from tune_seeds.intervals import score_resolution
 from tune_seeds.ledger import Rung, RunKey
-from tune_seeds.marginals import Marginal, marginals
 from tune_seeds.race import Race
-from tune_seeds.seed_effect import Choice, VarianceShares, choices, seed_effect
+from tune_seeds.statistics.aggregate import Aggregate
+from tune_seeds.statistics.comparison import SeedsToSeparate, seeds_to_separate
+from tune_seeds.statistics.confirmation import Confirmation, confirmation
+from tune_seeds.statistics.contenders import contenders
+from tune_seeds.statistics.importance import Importances, importances
+from tune_seeds.statistics.intervals import score_resolution
+from tune_seeds.statistics.marginals import Marginal, marginals
+from tune_seeds.statistics.seed_effect import Choice, VarianceShares, choices, seed_effect
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,13 +157,21 @@ def seed_report(table: ScoreTable) -> SeedReport:
     """How much the seed matters; see ``seed_effect``."""
     effect = seed_effect(table.scores)
     tables = marginals(table.configs, table.scores)
-    first_two = table.scores[:2]
+    separation = None
+    if len(table.scores) > 1:
+        first, second = table.scores[:2]
+        separation = seeds_to_separate(
+            first,
+            second,
+            n_configs=len(table.scores),
+            resolution=score_resolution(table.scores),
+        )
     return SeedReport(
         variance=effect.variance,
         kendalls_w=effect.kendalls_w,
         win_shares=dict(zip(table.groups, effect.win_shares.tolist(), strict=True)),
         choices=choices(tables),
-        separation=seeds_to_separate(*first_two) if len(first_two) == 2 else None,
+        separation=separation,
         n_seeds=effect.n_seeds,
     )
 
@@ -184,7 +192,7 @@ def importance_table(table: ScoreTable, level: float) -> Importances:
     return importances(table.configs, table.scores, rng=rng, level=level)
 
 
-def fresh_confirmation(race: Race, aggregate: Aggregate, level: float) -> FreshConfirmation | None:
+def fresh_confirmation(race: Race, level: float) -> FreshConfirmation | None:
     """The best configs on fresh seeds, or None where none were asked for."""
     ledger = race.ledger
     seeds = ledger.fresh_seeds
@@ -211,8 +219,8 @@ def fresh_confirmation(race: Race, aggregate: Aggregate, level: float) -> FreshC
         for name in order
         if len(scores.get(name, {})) == len(seeds) and set(searched[name]) == set(ledger.seeds)
     ]
-    statistics = None
-    if done:
+    statistics, aggregate = None, race.aggregate
+    if done and isinstance(aggregate, Aggregate):
         fresh = np.array([[ledger.sign * scores[n][s] for s in seeds] for n in done])
         search = np.array([[searched[name][seed] for seed in ledger.seeds] for name in done])
         statistics = confirmation(

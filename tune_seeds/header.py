@@ -11,10 +11,10 @@ from typing import Any
 
 import pyarrow.fs
 
-from tune_seeds.confirmation import require_fresh
 from tune_seeds.journal import HEADER, exists, read_bytes, write_atomically
 from tune_seeds.ledger import Rung
 from tune_seeds.seeding import MAX_SEED
+from tune_seeds.statistics.confirmation import require_fresh
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from tune_seeds.aggregate import Aggregate, Kind, ScoreFunction, get_aggregate
 from tune_seeds.events import Event
+from tune_seeds.field import OnSeedFailure
 from tune_seeds.ledger import TO_THE_END, Rung, RunKey
 from tune_seeds.race import Race
+from tune_seeds.statistics.aggregate import Aggregate, Kind, ScoreFunction, get_aggregate
 
 
 class IntegrityError(ValueError):
@@ -31,11 +32,11 @@ def rebuild(race: Race, events: Iterable[Event]) -> None:
             ) from error
 
 
-def recorded_aggregate(name: str, given: str | ScoreFunction | None) -> Aggregate:
+def recorded_aggregate(name: str, given: str | ScoreFunction | None) -> Aggregate | ScoreFunction:
     """The aggregate that a study recorded by name.
 
-    A function's name does not bring the function back; without it, scores are read as recorded
-    and asking for a new one is an error.
+    A function's name does not bring the function back; without it, scores are read as recorded,
+    and a function that refuses stands in for it.
     """
     if given is not None:
         return get_aggregate(given)
@@ -49,7 +50,7 @@ def recorded_aggregate(name: str, given: str | ScoreFunction | None) -> Aggregat
                 "SeedResults(path, aggregate=...)"
             )
 
-        return Aggregate(name, Kind.CUSTOM, unknown)  # pyright: ignore[reportArgumentType]
+        return unknown
 
 
 def check_integrity(race: Race) -> None:
@@ -66,6 +67,7 @@ def check_integrity(race: Race) -> None:
 def _check_score(race: Race, name: str, rung: Rung) -> None:
     group, ledger = race.groups[name], race.ledger
     declared = ledger.seeds[: rung.n_seeds]
+    policy = race.on_seed_failure
     used = group.values[rung]
     for seed in used:
         if seed not in declared:
@@ -74,11 +76,14 @@ def _check_score(race: Race, name: str, rung: Rung) -> None:
             )
     epochs: dict[int, frozenset[int]] = {}
     for seed in declared:
-        if seed in group.failures:
-            continue
+        failed = seed in group.failures
         if seed not in used:
+            if failed and policy is OnSeedFailure.DROP:
+                continue
             raise IntegrityError(f"group {name} was scored at {rung} without seed {seed}")
         value = ledger.values_on(name, [seed], rung.epochs)
+        if value is None and failed and policy is OnSeedFailure.WORST:
+            continue
         if value is None or value[0] != used[seed]:
             raise IntegrityError(
                 f"group {name} was scored at {rung} with {ledger.sign * used[seed]} for seed "

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from tune_seeds.aggregate import Aggregate
 from tune_seeds.events import (
     ConfirmationAdded,
     EnvironmentRecorded,
@@ -35,6 +34,7 @@ from tune_seeds.events import (
 from tune_seeds.field import Field, Group, OnSeedFailure
 from tune_seeds.ledger import TO_THE_END, Ledger, Rung, RunKey
 from tune_seeds.policy import Policy, Promotion
+from tune_seeds.statistics.aggregate import Aggregate
 
 __all__ = ["Decision", "Group", "News", "OnSeedFailure", "Race", "RungMissedError"]
 
@@ -92,6 +92,7 @@ class Race:
         self.policy = policy
         self.news: deque[News] = deque()
         self.exhausted = False
+        self.on_seed_failure = on_seed_failure
         self.log = log
         self.aggregate = aggregate
         self._confirm = confirm

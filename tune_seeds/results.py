@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,7 +15,6 @@ import pyarrow.fs
 from ray.train._internal.storage import get_fs_and_path
 from ray.tune import Checkpoint
 
-from tune_seeds.aggregate import Aggregate, ScoreFunction
 from tune_seeds.analysis import (
     Contention,
     FreshConfirmation,
@@ -29,17 +29,18 @@ from tune_seeds.analysis import (
 from tune_seeds.environment import unwanted_differences
 from tune_seeds.field import OnSeedFailure
 from tune_seeds.header import Header
-from tune_seeds.importance import Importances
 from tune_seeds.integrity import check_integrity, rebuild, recorded_aggregate
-from tune_seeds.intervals import Interval
 from tune_seeds.journal import read_events
 from tune_seeds.labels import flat
 from tune_seeds.ledger import Ledger, Outcome, Rung, RunKey
-from tune_seeds.marginals import Marginal
 from tune_seeds.policy import SuccessiveHalving
 from tune_seeds.race import Race
 from tune_seeds.results_json import to_json
 from tune_seeds.standing import ranking, standing
+from tune_seeds.statistics.aggregate import ScoreFunction
+from tune_seeds.statistics.importance import Importances
+from tune_seeds.statistics.intervals import Interval, score_resolution
+from tune_seeds.statistics.marginals import Marginal
 from tune_seeds.summary import summary
 
 
@@ -114,6 +115,17 @@ class SeedResults:
         rebuild(self.race, read_events(self._fs, self._fs_path))
         check_integrity(self.race)
 
+    @cached_property
+    def resolution(self) -> float:
+        """The step of the metric's values, such as 1/N for an accuracy over N examples."""
+        values = [
+            value
+            for group in self.race.groups.values()
+            for by_seed in group.values.values()
+            for value in by_seed.values()
+        ]
+        return score_resolution(np.array(values)) if values else 0.0
+
     @property
     def best(self) -> BestGroup:
         """The best of the groups that hold every epoch on every seed.
@@ -130,7 +142,7 @@ class SeedResults:
                 f"no config has all {len(self.seeds)} seeds at the last rung ({top}), so none can "
                 f"be called best:\n{self}"
             )
-        found = standing(self.race, name)
+        found = standing(self.race, name, resolution=self.resolution)
         runs = {seed: self.ledger[RunKey(name, seed)] for seed in self.seeds}
         return BestGroup(
             group=name,
@@ -199,9 +211,7 @@ class SeedResults:
     @property
     def confirmation(self) -> FreshConfirmation | None:
         """The best configs on fresh seeds; None where none were asked for."""
-        aggregate = self.race.aggregate
-        assert isinstance(aggregate, Aggregate)
-        return fresh_confirmation(self.race, aggregate, 0.95)
+        return fresh_confirmation(self.race, 0.95)
 
     def confirm(
         self,
@@ -292,7 +302,7 @@ class SeedResults:
         return summary(self)
 
     def _group_row(self, name: str) -> dict[str, Any]:
-        row = standing(self.race, name)
+        row = standing(self.race, name, resolution=self.resolution)
         values = list(row.values.values())
         fresh = {seed: self.ledger.get(RunKey(name, seed)) for seed in self.ledger.fresh_seeds}
         return {

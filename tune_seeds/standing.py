@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from tune_seeds.aggregate import Aggregate
-from tune_seeds.aggregate_intervals import aggregate_interval
-from tune_seeds.intervals import Interval, undefined_interval
 from tune_seeds.ledger import TO_THE_END, Outcome, Rung, RunKey
 from tune_seeds.race import Race
+from tune_seeds.statistics.aggregate import Aggregate
+from tune_seeds.statistics.aggregate_intervals import aggregate_interval
+from tune_seeds.statistics.intervals import Interval, undefined_interval
 
 
 class State(StrEnum):
@@ -82,12 +82,13 @@ def ranking(race: Race, n: int | None = None) -> list[str]:
     return sorted(names, key=cost) if n is None else heapq.nsmallest(n, names, key=cost)
 
 
-def standing(race: Race, name: str, *, live: bool = False) -> Standing:
+def standing(race: Race, name: str, *, live: bool = False, resolution: float = 0.0) -> Standing:
     """Where one group stands.
 
     Args:
         race: read only.
         name: of the group.
+        resolution: step of the metric's values; scores that agree to within it are not certain.
         live: whether runs are being trained now, and a group at a lower rung may yet go on.
     """
     group, ledger = race.groups[name], race.ledger
@@ -106,18 +107,19 @@ def standing(race: Race, name: str, *, live: bool = False) -> Standing:
         score=math.nan if rung is None else ledger.sign * group.scores[rung],
         values=values,
         std=std,
-        interval=_interval(race, turned),
+        interval=_interval(race, turned, resolution),
         n_arrived=_n_arrived(race, name),
         failures=dict(group.failures),
     )
 
 
-def _interval(race: Race, turned: dict[int, float]) -> Interval:
+def _interval(race: Race, turned: dict[int, float], resolution: float) -> Interval:
     """Of the score; a user's own aggregate is bootstrapped, with the study's seeds as its seed."""
     if not isinstance(race.aggregate, Aggregate) or not turned:
         return undefined_interval(0.95, "none")
     rng = np.random.default_rng(race.ledger.seeds)
-    interval = aggregate_interval(np.array(list(turned.values())), race.aggregate, rng=rng)
+    scores = np.array(list(turned.values()))
+    interval = aggregate_interval(scores, race.aggregate, rng=rng, resolution=resolution)
     return interval if race.ledger.sign > 0 else interval.reflected()
 
 

@@ -79,6 +79,8 @@ def _answer(results: SeedResults) -> list[str]:
         "",
         f"best: {best.group}, {best.score:.5g} ({interval}{len(best.scores)} seeds)",
     ]
+    if best.interval.caveat:
+        lines.append(f"note on the interval: {best.interval.caveat}")
     if best.failures:
         seeds = ", ".join(map(str, best.failures))
         lines.append(f"its seeds {seeds} failed: {results.header.on_seed_failure}")
@@ -89,7 +91,7 @@ def _answer(results: SeedResults) -> list[str]:
             + ", ".join(others)
         )
     if found.caveat:
-        lines.append(f"note: {found.caveat}")
+        lines.append(f"note on that comparison, which is of means: {found.caveat}")
     confirmed = results.confirmation
     return lines if confirmed is None else [*lines, *_confirmed(results, confirmed)]
 

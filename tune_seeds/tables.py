@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from tune_seeds.intervals import Interval
 from tune_seeds.labels import differing, flat, short_names, shortened, value_text
 from tune_seeds.race import Race
 from tune_seeds.standing import Standing, ranking, standing
+from tune_seeds.statistics.intervals import Interval
 
 _LATEX = {
     "\\": r"\textbackslash{}",

@@ -26,7 +26,6 @@ from ray.tune.execution.experiment_state import (
 )
 
 from tune_seeds import options
-from tune_seeds.aggregate import ScoreFunction, get_aggregate
 from tune_seeds.environment import start_environment
 from tune_seeds.field import OnSeedFailure
 from tune_seeds.header import Header, check_fresh_seeds, check_seeds
@@ -40,6 +39,7 @@ from tune_seeds.race import Confirm, Race
 from tune_seeds.results import SeedResults
 from tune_seeds.schedule import SeedScheduler
 from tune_seeds.search import SeedSearch, SeedSearchGenerator
+from tune_seeds.statistics.aggregate import ScoreFunction, get_aggregate
 from tune_seeds.study import Study
 from tune_seeds.tensorboard import SeedTBXLoggerCallback
 from tune_seeds.trainable import Plan, SeededTrainable

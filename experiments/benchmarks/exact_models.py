@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import copy
+import os
 import random
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -200,6 +202,50 @@ class OwnEMA(lightning.Callback):
                 now.lerp_(mean, 0.05)
 
 
+class Everything(HiddenState):
+    """As much at once as one module can hold."""
+
+    def __init__(self, lr: float = 0.05):
+        super().__init__()
+        self.lr = lr
+
+    def on_fit_start(self):
+        torch.rand(3)
+
+    def on_train_epoch_start(self):
+        random.random()
+
+    def configure_optimizers(self):
+        return Plateau.configure_optimizers(self)
+
+
+class AugmentedSplit(Data):
+    def setup(self, stage: str):
+        self.parts = random_split(Images(N_TRAIN + N_VAL, augment=True), [N_TRAIN, N_VAL])
+
+    def train_dataloader(self):
+        return DataLoader(self.parts[0], batch_size=8, shuffle=True, **self.options)
+
+    def val_dataloader(self):
+        return DataLoader(self.parts[1], batch_size=8)
+
+
+class KillOnce(lightning.Callback):
+    """SIGKILLs its own process in the middle of an epoch, the first time."""
+
+    def __init__(self, flag: str, epoch: int):
+        self.flag = flag
+        self.epoch = epoch
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_index):
+        if trainer.current_epoch == self.epoch and batch_index == 2:
+            try:
+                os.close(os.open(self.flag, os.O_CREAT | os.O_EXCL))
+            except FileExistsError:
+                return
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
 @dataclass(frozen=True)
 class Case:
     """What ``LightningTrainer`` takes."""
@@ -245,4 +291,10 @@ CASES = {
     "module that draws in hooks": Case(DrawingModule),
     "loader with its own generator": Case(data=OwnGenerators),
     "state outside of state_dict": Case(HiddenState, trainer={"callbacks": [OwnEMA()]}),
+    "everything at once": Case(
+        Everything,
+        AugmentedSplit,
+        {"workers": 1, "persistent": True},
+        {"callbacks": [EMAWeightAveraging(decay=0.9), OwnEMA(), DrawingCallback()]},
+    ),
 }

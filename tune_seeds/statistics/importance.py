@@ -15,9 +15,9 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.inspection import permutation_importance
 from sklearn.model_selection import KFold
 
-from tune_seeds.aggregate import require_complete
-from tune_seeds.intervals import Interval, require_level, t_interval
-from tune_seeds.marginals import ABSENT, as_number, columns, label
+from tune_seeds.statistics.aggregate import require_complete
+from tune_seeds.statistics.intervals import Interval, require_level, t_interval
+from tune_seeds.statistics.marginals import ABSENT, as_number, columns, label
 
 #: Fewer configs than this leave each of the five folds with too few to predict from or for.
 MIN_CONFIGS = 10

@@ -43,13 +43,13 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from tune_seeds.aggregate import Aggregate, Kind
-from tune_seeds.distributions import (
+from tune_seeds.statistics.aggregate import Aggregate, Kind
+from tune_seeds.statistics.distributions import (
     binomial_cdf,
     noncentral_t_quantile,
     normal_order_statistic,
 )
-from tune_seeds.intervals import (
+from tune_seeds.statistics.intervals import (
     Interval,
     around,
     few_seeds_caveat,

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from tune_seeds.aggregate import require_complete
-from tune_seeds.distributions import (
+from tune_seeds.statistics.aggregate import require_complete
+from tune_seeds.statistics.distributions import (
     beta_quantile,
     chi_square_quantile,
     noncentral_t_tail,
     t_quantile,
 )
-from tune_seeds.intervals import Interval, one_config, rounding_error, t_interval
+from tune_seeds.statistics.intervals import Interval, one_config, rounding_error, t_interval
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from tune_seeds.aggregate import require_complete
-from tune_seeds.marginals import Marginal
+from tune_seeds.statistics.aggregate import require_complete
+from tune_seeds.statistics.marginals import Marginal
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from tune_seeds.aggregate import require_complete
-from tune_seeds.distributions import t_tail
-from tune_seeds.intervals import rounding_error, score_resolution
+from tune_seeds.statistics.aggregate import require_complete
+from tune_seeds.statistics.distributions import t_tail
+from tune_seeds.statistics.intervals import rounding_error, score_resolution
 
 
 @dataclass(frozen=True, slots=True, eq=False)

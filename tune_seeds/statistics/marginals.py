@@ -9,8 +9,8 @@ from typing import cast
 import numpy as np
 from jaxtyping import Float, Int
 
-from tune_seeds.aggregate import require_complete
-from tune_seeds.intervals import Interval, require_level, t_interval
+from tune_seeds.statistics.aggregate import require_complete
+from tune_seeds.statistics.intervals import Interval, require_level, t_interval
 
 #: Stands for a hyperparameter that a config does not have (a conditional search space).
 ABSENT = "(absent)"

@@ -9,10 +9,10 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Float
 
-from tune_seeds.aggregate import Aggregate, Kind, get_aggregate, require_complete
-from tune_seeds.aggregate_intervals import aggregate_interval
-from tune_seeds.comparison import difference_interval
-from tune_seeds.intervals import Interval
+from tune_seeds.statistics.aggregate import Aggregate, Kind, get_aggregate, require_complete
+from tune_seeds.statistics.aggregate_intervals import aggregate_interval
+from tune_seeds.statistics.comparison import difference_interval
+from tune_seeds.statistics.intervals import Interval
 
 
 class OverlappingSeedsError(ValueError):

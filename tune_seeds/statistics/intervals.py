@@ -30,8 +30,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from tune_seeds.aggregate import require_complete
-from tune_seeds.distributions import t_quantile
+from tune_seeds.statistics.aggregate import require_complete
+from tune_seeds.statistics.distributions import t_quantile
 
 
 @dataclass(frozen=True, slots=True)
