@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import ray
 import tiny
@@ -149,7 +150,7 @@ def test_the_searcher_hears_one_final_score_per_config_and_never_a_seed(lightnin
             and line["epoch"] == result["epoch"]
         ]
         assert len(values) == result["n_seeds"]
-        assert result["val/loss"] == statistics.fmean(values)
+        assert result["val/loss"] == np.mean(values)
 
 
 def test_best_is_judged_on_every_seed_at_the_last_epoch(lightning_study):
@@ -162,9 +163,9 @@ def test_best_is_judged_on_every_seed_at_the_last_epoch(lightning_study):
     ]
     scores = {r["config"]["seed"]: r["results"][-1]["val/loss"] for r in records}
     assert best.scores == {seed: scores[seed] for seed in tiny.SEEDS}
-    assert best.mean == statistics.fmean(scores[seed] for seed in tiny.SEEDS)
-    assert best.std == statistics.stdev(scores.values())
-    assert best.interval[0] < best.mean < best.interval[1]
+    assert best.mean == np.mean([scores[seed] for seed in tiny.SEEDS])
+    assert best.std == pytest.approx(statistics.stdev(scores.values()), rel=1e-12)
+    assert best.mean in best.interval
     complete = results.groups[results.groups["state"] == "complete"]
     assert best.mean == complete["mean"].min() == results.groups["mean"].iloc[0]
     for checkpoint in best.checkpoints.values():
@@ -305,6 +306,42 @@ def test_a_failed_seed_keeps_its_config_from_winning(storage: str, kind: str):
     expected = "planted failure" if kind == "fail_on" else "diverged: score is nan at epoch 2"
     assert "seed 881" in why and expected in why
     assert results.groups["mean"].isna().all(), "no mean over the seeds that are left"
+
+
+def test_a_diverged_seed_is_told_as_a_failure(storage: str, tmp_path: Path):
+    heard = tmp_path / "heard.jsonl"
+    tune_walk(
+        storage,
+        param_space={"x": tune.uniform(0, 1), "nan_on": 881},
+        tune_config=tune.TuneConfig(
+            metric="score",
+            mode="max",
+            num_samples=2,
+            search_alg=Recorder(HyperOptSearch(random_state_seed=0), str(heard)),
+        ),
+    ).fit()
+    told = [json.loads(line) for line in heard.read_text().splitlines()]
+    assert [(what[2], what[3]) for what in told if what[0] == "complete"] == [(None, True)] * 2
+
+
+def test_the_best_are_confirmed_on_fresh_seeds(storage: str):
+    one = {"x": tune.grid_search([0.1, 0.5, 0.9])}
+    config = tune.TuneConfig(metric="score", mode="max")
+    results = tune_walk(
+        storage, param_space=one, tune_config=config, confirm_seeds=[5, 6], confirm_top=2
+    ).fit()
+    assert results.confirmation.groups == ("g0003", "g0002")
+    assert results.confirmation.scores["g0003"] == {
+        seed: tiny.walked(0.9, seed, 4)[-1] for seed in (5, 6)
+    }
+    assert results.best.scores.keys() == set(tiny.SEEDS)
+    lines = Path(results.path, "ledger.jsonl").read_bytes().count(b"\n")
+    later = results.confirm([7], top=1, trainable=tiny.walk)
+    assert later.confirmation.seeds == (5, 6, 7)
+    assert later.confirmation.scores["g0003"][7] == tiny.walked(0.9, 7, 4)[-1]
+    assert Path(results.path, "ledger.jsonl").read_bytes().count(b"\n") <= lines + 10
+    with pytest.raises(ValueError, match="never used, got"):
+        tune_walk(storage, "other", confirm_seeds=[47])
 
 
 def test_retries_come_before_a_failure(storage: str, tmp_path: Path):

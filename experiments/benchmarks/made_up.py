@@ -16,11 +16,13 @@ from typing import Any
 import numpy as np
 import pyarrow.fs
 
+from tune_seeds.aggregate import get_aggregate
+from tune_seeds.field import OnSeedFailure
 from tune_seeds.header import Header
 from tune_seeds.journal import plain
 from tune_seeds.ledger import Ledger, Rung, RunKey
 from tune_seeds.policy import SuccessiveHalving
-from tune_seeds.race import Decision
+from tune_seeds.race import Confirm, Decision, Race
 from tune_seeds.rungs import build_rungs, milestones
 from tune_seeds.study import Study
 from tune_seeds.tensorboard import SeedTBXLoggerCallback
@@ -40,6 +42,9 @@ class MadeUp:
         fails: (number of the config, seed) of runs that fail at their second epoch.
         space: the search space; None for one constant per key.
         n_slots: runs that train at a time.
+        aggregate: as for ``SeedTuner``.
+        on_seed_failure: likewise.
+        confirm_seeds: fresh seeds for the two best configs.
         quality: config → the value its runs come near to; None for one by its number.
     """
 
@@ -52,6 +57,9 @@ class MadeUp:
     fails: frozenset[tuple[int, int]] = field(default_factory=frozenset[tuple[int, int]])
     space: Mapping[str, Any] | None = None
     n_slots: int = 4
+    aggregate: str = "mean"
+    on_seed_failure: str = "fail"
+    confirm_seeds: Sequence[int] = ()
     quality: Callable[[Mapping[str, Any]], float] | None = None
 
 
@@ -123,15 +131,24 @@ def _open(path: Path, made: MadeUp, rungs: tuple[Rung, ...]) -> tuple[Study, See
         rungs=rungs,
         reduction_factor=made.reduction_factor,
         n_finalists=3,
+        aggregate=made.aggregate,
+        on_seed_failure=made.on_seed_failure,
+        confirm_seeds=tuple(made.confirm_seeds),
+        confirm_top=2,
         num_samples=len(made.configs),
         search_seed=0,
         param_space=plain(dict(made.space or {})),
         version="0.1.0",
     )
     header.write(fs, str(path))
-    policy = SuccessiveHalving(rungs, made.reduction_factor, 3)
-    ledger = Ledger(made.seeds, made.metric, "max")
-    study = Study(fs, str(path), ledger, policy, lambda values: math.fsum(values) / len(values))
+    race = Race(
+        Ledger(made.seeds, made.metric, "max"),
+        SuccessiveHalving(rungs, made.reduction_factor, 3),
+        get_aggregate(made.aggregate),
+        OnSeedFailure(made.on_seed_failure),
+        Confirm(tuple(made.confirm_seeds), 2) if made.confirm_seeds else None,
+    )
+    study = Study(fs, str(path), race)
     return study, SeedTBXLoggerCallback(study, made.space or {})
 
 
