@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from race_driver import Driver
+
+from tune_seeds.adaptive import LEAST_SHARE, N_PIONEERS, Adaptive
+from tune_seeds.ledger import Rung
+
+EPOCHS = (1, 3, 9)
+
+
+def curve(number: int, seed: int, epoch: int) -> float:
+    noise = random.Random(f"{number}/{seed}").gauss(0, 0.05)
+    return random.Random(number).random() * (1 - 0.5**epoch) + noise
+
+
+def play(policy: Adaptive, n_configs: int, n_steps: int, values=curve) -> list[tuple[str, Rung]]:
+    """One slot: take every step at once, note it."""
+    steps = []
+    n_groups = 0
+    for _ in range(n_steps):
+        step = policy.propose(exhausted=n_groups == n_configs)
+        if step is None:
+            if n_groups == n_configs:
+                break
+            step = (f"g{n_groups}", policy.first())
+            n_groups += 1
+        group, rung = step
+        policy.promoted(group, rung)
+        seen = [values(int(group[1:]), seed, rung.epochs) for seed in range(rung.n_seeds)]
+        policy.scored(group, rung, seen, sum(seen) / len(seen))
+        steps.append((group, rung))
+    return steps
+
+
+def test_rungs_climb_epochs_on_one_seed_and_then_seeds():
+    assert Adaptive(EPOCHS, 3).rungs == (
+        Rung(1, 1),
+        Rung(3, 1),
+        Rung(9, 1),
+        Rung(9, 2),
+        Rung(9, 3),
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [((), 3), ((3, 1), 3), ((1, 1), 3), (EPOCHS, 0), (EPOCHS, 3, 1.0), (EPOCHS, 3, 3, 0)],
+)
+def test_refusals(arguments: tuple):
+    with pytest.raises(ValueError):
+        Adaptive(*arguments)
+
+
+def test_every_step_is_the_next_rung_of_a_group_until_finalists_are_complete():
+    policy = Adaptive(EPOCHS, 3, 3, n_finalists=2)
+    reached: dict[str, Rung] = {}
+    for group, rung in play(policy, 30, 10_000):
+        if group in reached:
+            assert reached[group] < rung
+        reached[group] = rung
+    complete = [group for group, rung in reached.items() if rung == Rung(9, 3)]
+    assert len(complete) >= 2
+    assert policy.leader() in complete
+
+
+def test_with_every_group_a_finalist_the_race_ends_with_all_complete():
+    policy = Adaptive(EPOCHS, 3, 3, n_finalists=12)
+    steps = play(policy, 12, 10_000)
+    assert {group for group, rung in steps if rung == Rung(9, 3)} == {f"g{i}" for i in range(12)}
+
+
+def test_pioneers_reach_the_last_epoch_before_a_tenth_of_the_configs_start():
+    steps = play(Adaptive(EPOCHS, 3), 1000, 100)
+    pioneers = [i for i, (_, rung) in enumerate(steps) if rung == Rung(9, 1)][:N_PIONEERS]
+    assert len(pioneers) == N_PIONEERS
+
+
+def spent(steps: list[tuple[str, Rung]]) -> dict[str, int]:
+    """Epochs that went to new configs, to more epochs and to more seeds."""
+    costs = {"new": 0, "epochs": 0, "seeds": 0}
+    for _, rung in steps:
+        if rung.n_seeds > 1:
+            costs["seeds"] += EPOCHS[-1]
+        elif rung.epochs == EPOCHS[0]:
+            costs["new"] += EPOCHS[0]
+        else:
+            costs["epochs"] += rung.epochs - EPOCHS[EPOCHS.index(rung.epochs) - 1]
+    return costs
+
+
+def test_noisy_seeds_get_more_of_the_budget_than_clear_ones():
+    rng = np.random.default_rng(0)
+    level, noise = rng.normal(size=500), rng.normal(size=(500, 3))
+
+    def at(scale: float):
+        return lambda number, seed, epoch: level[number] + scale * noise[number, seed]
+
+    share = [
+        spent(play(Adaptive(EPOCHS, 3), 500, 400, at(scale)))["seeds"] for scale in (0.001, 0.5)
+    ]
+    assert share[0] * 2 < share[1]
+
+
+def test_a_rung_that_says_nothing_stops_fewer_than_one_that_decides():
+    rng = np.random.default_rng(0)
+    end, start = rng.normal(size=500), rng.normal(size=500)
+
+    def decides(number: int, seed: int, epoch: int) -> float:
+        return end[number]
+
+    def misleads(number: int, seed: int, epoch: int) -> float:
+        return end[number] if epoch == EPOCHS[-1] else start[number]
+
+    def share_at_top(values: Callable[[int, int, int], float]) -> float:
+        costs = spent(play(Adaptive(EPOCHS, 1), 500, 300, values))
+        return costs["epochs"] / (costs["epochs"] + costs["new"])
+
+    assert share_at_top(decides) < share_at_top(misleads)
+
+
+def test_no_rung_is_starved_whatever_the_forecast_says():
+    rng = np.random.default_rng(0)
+    policy = Adaptive(EPOCHS, 1)
+    steps = play(policy, 2000, 1500, lambda number, seed, epoch: float(rng.normal()))
+    got = [
+        sum(rung.epochs == epoch for _, rung in steps) * cost
+        for epoch, cost in zip(EPOCHS, (1, 2, 6), strict=True)
+    ]
+    assert min(got[1:]) >= LEAST_SHARE * got[0] - 6
+
+
+def test_one_lucky_seed_does_not_lead_over_a_mean_of_many():
+    policy = Adaptive((1,), 5, n_finalists=5)
+    rng = np.random.default_rng(0)
+    for i in range(8):
+        values = (0.5 + 0.1 * rng.normal(size=5)).tolist()
+        for k in range(1, 6):
+            policy.promoted(f"g{i}", Rung(1, k))
+            policy.scored(f"g{i}", Rung(1, k), values[:k], sum(values[:k]) / k)
+    leader = policy.leader()
+    policy.promoted("lucky", Rung(1, 1))
+    policy.scored("lucky", Rung(1, 1), (0.62,), 0.62)
+    assert policy.leader() == leader
+
+
+def test_proposing_changes_nothing():
+    quiet, asked = Adaptive(EPOCHS, 3), Adaptive(EPOCHS, 3)
+    for group, rung in play(Adaptive(EPOCHS, 3), 60, 150):
+        for policy in (quiet, asked):
+            policy.promoted(group, rung)
+        for _ in range(3):
+            asked.propose(exhausted=False)
+        seen = [curve(int(group[1:]), seed, rung.epochs) for seed in range(rung.n_seeds)]
+        for policy in (quiet, asked):
+            policy.scored(group, rung, seen, sum(seen) / len(seen))
+    assert quiet.propose(exhausted=False) == asked.propose(exhausted=False)
+    assert quiet.leader() == asked.leader()
+
+
+def test_a_dropped_group_neither_goes_on_nor_leads_until_it_is_revived():
+    policy = Adaptive((1,), 2, n_finalists=1)
+    for name, value in {"a": 0.9, "b": 0.5, "c": 0.4, "d": 0.3, "e": 0.2}.items():
+        policy.promoted(name, Rung(1, 1))
+        policy.scored(name, Rung(1, 1), (value,), value)
+    assert policy.leader() == "a"
+    policy.promoted("a", Rung(1, 2))
+    policy.dropped("a")
+    assert policy.leader() == "b"
+    step = policy.propose(exhausted=True)
+    assert step is not None
+    assert step.group != "a"
+    policy.revived("a")
+    assert policy.leader() == "a"
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    seed=st.integers(0, 10_000),
+    n_configs=st.integers(1, 14),
+    n_slots=st.integers(1, 5),
+    n_seeds=st.integers(1, 4),
+    epochs=st.sampled_from([(1,), (2, 4), EPOCHS]),
+    n_finalists=st.integers(1, 4),
+    p_fail=st.sampled_from([0.0, 0.03]),
+    p_restore=st.sampled_from([0.0, 0.05]),
+)
+def test_every_history_ends_with_complete_finalists(
+    seed: int,
+    n_configs: int,
+    n_slots: int,
+    n_seeds: int,
+    epochs: tuple[int, ...],
+    n_finalists: int,
+    p_fail: float,
+    p_restore: float,
+):
+    driver = Driver(
+        make_policy=lambda: Adaptive(epochs, n_seeds, 3, n_finalists),
+        seeds=tuple(range(n_seeds)),
+        n_configs=n_configs,
+        n_slots=n_slots,
+        curve=curve,
+        rng=random.Random(seed),
+        p_fail=p_fail,
+        p_restore=p_restore,
+    )
+    race = driver.run()
+    top = Rung(epochs[-1], n_seeds)
+    alive = [name for name, group in race.groups.items() if not group.failures]
+    complete = [name for name in alive if top in race.groups[name].scores]
+    assert len(race.groups) == n_configs
+    assert len(complete) >= min(n_finalists, len(alive))
+    assert race.done
+    if complete:
+        assert race.policy.leader() in complete
+
+
+def test_a_decision_takes_as_long_with_a_thousand_groups_as_with_a_hundred():
+    def seconds_per_step(n_groups: int) -> float:
+        policy = Adaptive(EPOCHS, 3)
+        play(policy, n_groups, n_groups)
+        start = time.perf_counter()
+        steps = play_on(policy, n_groups, 200)
+        return (time.perf_counter() - start) / steps
+
+    def play_on(policy: Adaptive, offset: int, n: int) -> int:
+        for i in range(n):
+            step = policy.propose(exhausted=False) or (f"g{offset + i}", policy.first())
+            policy.promoted(*step)
+            value = curve(int(step[0][1:]), 0, step[1].epochs)
+            policy.scored(step[0], step[1], (value,) * step[1].n_seeds, value)
+        return n
+
+    few = min(seconds_per_step(100) for _ in range(3))
+    many = min(seconds_per_step(1000) for _ in range(3))
+    assert many < 5 * few
