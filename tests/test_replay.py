@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from benchmarks import peers, restated
+from benchmarks.record import made_up
+from benchmarks.replay import Cell, main, methods, replay
+from benchmarks.report import area, lost, standard_error
+from benchmarks.simulate import Batches, Job, Plan, draw, simulate
+from benchmarks.tables import Table
+
+
+class InTurn:
+    """Trains config 0, 1, 2, … fully; its answer is the last one that it heard of."""
+
+    def __init__(self, n_configs: int, n_epochs: int) -> None:
+        self.left = [Job(c, 0, 0, n_epochs) for c in range(n_configs)]
+        self.heard: list[tuple[Job, Sequence[float]]] = []
+
+    def ask(self) -> Job | None:
+        return self.left.pop(0) if self.left else None
+
+    def tell(self, job: Job, values: Sequence[float]) -> None:
+        self.heard.append((job, values))
+
+    def best(self) -> int | None:
+        return self.heard[-1][0].config if self.heard else None
+
+
+def curves(n_configs: int = 4, n_seeds: int = 2, n_epochs: int = 3) -> np.ndarray:
+    shape = (n_configs, n_seeds, n_epochs)
+    return np.arange(math.prod(shape), dtype=float).reshape(shape)
+
+
+def test_a_job_counts_where_it_ends_at_the_budget_and_not_one_epoch_later():
+    assert simulate(InTurn(4, 3), curves(), (0.9, 1, 2.5, 9)) == [None, 0, 1, 3]
+
+
+def test_workers_share_the_budget():
+    # Two at once: after 3 units of time 6 epochs are spent, and the first is heard of.
+    assert simulate(InTurn(4, 3), curves(), (1.9, 2, 4), n_workers=2) == [None, 1, 3]
+
+
+def test_a_diverged_run_costs_the_epochs_until_it_diverges():
+    table = curves()
+    table[0, 0, 1:] = np.nan
+    method = InTurn(4, 3)
+    assert simulate(method, table, (1, 5 / 3)) == [0, 1]
+    assert method.heard[0][1][0] == 0.0
+    assert len(method.heard[0][1]) == 2
+    assert math.isnan(method.heard[0][1][1])
+
+
+def test_batches_wait_for_each_other():
+    seen = []
+
+    def plan(state: Batches) -> Plan:
+        seen.append((yield [Job(0, 0, 0, 1), Job(1, 0, 0, 1)]))
+        state.answer = 1
+        seen.append((yield [Job(1, 0, 1, 3)]))
+
+    assert simulate(Batches(plan), curves(), (2 / 3, 4 / 3), n_workers=4) == [1, 1]
+    assert seen == [[0.0, 6.0], [8.0]]
+
+
+def test_regret_is_zero_for_the_best_config_and_100_for_the_median_one():
+    values = np.tile(np.array([0.0, 1.0, 2.0, 3.0, 4.0])[:, None, None], (1, 4, 2))
+    one = draw(Table("t", values), 2, rng=np.random.default_rng(0))
+    order = one.curves[:, 0, 0].astype(int)
+    assert one.regret.tolist() == [[100, 100, 100, 50, 0][i] for i in order]
+    with pytest.raises(ValueError, match="leave fewer than 2"):
+        draw(Table("t", values), 3, rng=np.random.default_rng(0))
+
+
+def test_the_search_never_sees_the_seeds_that_judge_it():
+    table = Table("t", np.random.default_rng(0).normal(size=(5, 6, 1)))
+    one = draw(table, 4, rng=np.random.default_rng(1))
+    best = int(np.argmax(table.curves.mean(axis=1)))
+    scale = table.curves.mean(axis=1).max() - np.median(table.curves.mean(axis=1))
+    for shown, regret in zip(one.curves, one.regret, strict=True):
+        (config,) = (c for c in range(5) if np.isin(shown, table.curves[c]).all())
+        hidden = [s for s in range(6) if table.curves[config, s, 0] not in shown]
+        behind = table.curves[best, hidden].mean() - table.curves[config, hidden].mean()
+        assert regret == pytest.approx(min(100 * behind / scale, 100))
+
+
+@pytest.mark.parametrize("name", list(methods()))
+@pytest.mark.parametrize("n_workers", [1, 3])
+def test_every_method_answers_and_stays_in_the_table(name: str, n_workers: int):
+    table = made_up(12, 5, 9, rng=np.random.default_rng(0))
+    table.curves[3, :, 4:] = np.nan
+    one = draw(table, 3, rng=np.random.default_rng(0))
+    entry = methods()[name]
+    trained: dict[tuple[int, int], int] = {}
+
+    class Watched:
+        def __init__(self) -> None:
+            self.method = entry.make(one.curves.shape, 40, np.random.default_rng(0))
+            self.best = self.method.best
+
+        def ask(self) -> Job | None:
+            job = self.method.ask()
+            if job is not None:
+                assert trained.get((job.config, job.seed), 0) == job.start, "epochs follow on"
+                assert job.start < job.stop <= 9
+                trained[job.config, job.seed] = job.stop
+            return job
+
+        def tell(self, job: Job, values: Sequence[float]) -> None:
+            self.method.tell(job, values)
+
+    answers = simulate(Watched(), one.curves, (5, 40), n_workers)
+    assert all(answer is not None for answer in answers)
+    assert np.isfinite(one.curves[answers[-1], :, -1]).all(), "a diverged config wins"
+    again = simulate(
+        entry.make(one.curves.shape, 40, np.random.default_rng(0)), one.curves, (5, 40), n_workers
+    )
+    assert answers == again
+
+
+def test_ray_asha_stops_what_is_below_the_top_third():
+    falling = np.linspace(1, 0, 6)[:, None, None] * np.ones((6, 1, 9))
+    method = peers.RayAsha((6, 1, 9), seed=0, rng=np.random.default_rng(0))
+    jobs = []
+    while (job := method.ask()) is not None:
+        jobs.append(job)
+        method.tell(job, falling[job.config, job.seed, job.start : job.stop].tolist())
+    assert [j.stop for j in jobs if j.config == 0] == [1, 3, 9], "the first goes through"
+    assert [j.stop for j in jobs if j.config > 0] == [1] * 5
+    assert method.best() == 0
+
+
+def test_repeater_averages_what_is_left_of_a_crashed_group():
+    method = peers.RayRepeater((2, 3, 1))
+    for values in ([20.0], [math.nan], [22.0], [20.5], [20.5], [20.5]):
+        method.tell(method.ask(), values)
+    assert method.best() == 0, "the mean of 20, crash, 22 is 21 to Repeater"
+
+
+def test_halving_on_means_keeps_the_top_third():
+    levels = np.arange(9.0)[:, None, None] * np.ones((9, 2, 9))
+    method = restated.halving_on_means((9, 2, 9))
+    jobs = []
+    while (job := method.ask()) is not None:
+        jobs.append(job)
+        method.tell(job, levels[job.config, job.seed, job.start : job.stop].tolist())
+    counts = [len([j for j in jobs if j.stop == stop]) for stop in (1, 3, 9)]
+    assert counts == [18, 6, 2]
+    assert method.best() == 8
+
+
+def test_hyperband_keeps_half_its_budget_for_the_top():
+    table = made_up(60, 3, 9, rng=np.random.default_rng(0))
+    method = restated.hyperband_then_top_ten((60, 3, 9), budget=20)
+    jobs = []
+    while (job := method.ask()) is not None:
+        jobs.append(job)
+        method.tell(job, table.curves[job.config, job.seed, job.start : job.stop].tolist())
+    spent = sum(job.stop - job.start for job in jobs)
+    assert 16 * 9 <= spent <= 20 * 9 + 5 * 9
+    assert len({job.config for job in jobs if job.seed > 0}) == 5
+
+
+def test_the_area_weighs_each_doubling_the_same():
+    regret = np.array([[8.0, 4.0, 2.0]])
+    assert area(regret, (1, 2, 8)) == pytest.approx((6 * 1 + 3 * 2) / 3)
+
+
+def test_losing_is_beyond_two_standard_errors():
+    noise = np.array([1.0, -1.0] * 50)
+    assert standard_error(noise) == pytest.approx(0.1005, abs=1e-4)
+    assert not lost(noise + 0.19, np.zeros(100))[2]
+    assert lost(noise + 0.21, np.zeros(100))[2]
+
+
+def test_a_replay_is_reproducible_and_does_not_depend_on_its_parts():
+    table = made_up(12, 5, 9, rng=np.random.default_rng(0))
+    few, more = (replay([table], (3,), (4, 8), n) for n in (2, 3))
+    (cell,), (longer,) = few, more
+    assert isinstance(cell, Cell)
+    for name in cell.regret:
+        np.testing.assert_array_equal(cell.regret[name], longer.regret[name][:2])
+
+
+def test_the_small_replay_prints_a_table_and_writes_a_plot(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    file = tmp_path / "replay.png"
+    main(["--small", "--processes", "1", "--repeats", "2", "--plot", str(file)])
+    text = capsys.readouterr().out
+    for name in methods():
+        assert name in text
+    assert "normalised area under regret" in text
+    assert file.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_missing_folder_is_a_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        main(["--curves", str(tmp_path / "nowhere")])
+    assert "no folder of recorded curves" in capsys.readouterr().err
