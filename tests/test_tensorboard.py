@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 import statistics
 import string
@@ -151,6 +152,47 @@ def test_curves_and_their_mean_can_be_told_apart_by_name(study_path):
     seed = _scalars(study_path / f"{config}/seed=881")
     assert seed["val_acc"][-1] == (9, pytest.approx(best.scores[881], abs=1e-6))
     assert set(seed) == {"val_acc", "train_loss", "rung/score"}
+
+
+def test_a_confirmation_is_a_row_and_runs_of_its_own(tmp_path):
+    path = tmp_path / "study"
+    make(path, dataclasses.replace(MADE, confirm_seeds=(5, 6)))
+    results = SeedResults(str(path))
+    confirmed = results.confirmation
+    assert confirmed is not None and len(confirmed.groups) == 2
+    with board(str(path)) as server:
+        rows = {row["name"]: row for row in server.wait_for_rows(len(CONFIGS) + 2)}
+    assert len(rows) == len(CONFIGS) + 2
+    for name in confirmed.groups:
+        row = rows[f"{name} on fresh seeds"]
+        assert row["hparams"] == rows[name]["hparams"]
+        assert row["metrics"]["seeds"] == 2
+        mean = statistics.fmean(confirmed.scores[name].values())
+        assert row["metrics"]["val_acc"] == pytest.approx(mean, abs=1e-6)
+        ends = {session.split("/", 1)[1] for session in row["sessions"]}
+        assert ends == {"fresh_seeds", "fresh_seeds/seed=5", "fresh_seeds/seed=6"}
+        # The row that the search made is as it was.
+        own = results.groups.set_index("group").loc[name]
+        assert rows[name]["metrics"]["val_acc"] == pytest.approx(own["mean"], abs=1e-6)
+        assert rows[name]["metrics"]["seeds"] == 3
+
+
+@pytest.mark.parametrize(("aggregate", "policy"), [("worst", "fail"), ("mean", "drop")])
+def test_another_score_than_the_mean_has_its_own_column(tmp_path, aggregate, policy):
+    path = tmp_path / "study"
+    made = dataclasses.replace(MADE, aggregate=aggregate, on_seed_failure=policy)
+    made = dataclasses.replace(made, seeds_per_rung="all")
+    make(path, made)
+    groups = SeedResults(str(path)).groups.set_index("group")
+    with board(str(path)) as server:
+        rows = {row["name"]: row for row in server.wait_for_rows(len(CONFIGS))}
+    assert groups["n_seeds"].max() == 3
+    for name, group in groups.iterrows():
+        assert rows[name]["metrics"][f"val_acc ({aggregate})"] == pytest.approx(
+            group["score"], abs=1e-6
+        )
+        assert rows[name]["metrics"]["seeds"] == group["n_seeds"]
+    assert rows["g0005"]["metrics"]["failed"] == 1
 
 
 def test_an_event_file_is_not_made_before_there_is_something_to_write(tmp_path):

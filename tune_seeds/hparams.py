@@ -26,6 +26,7 @@ from tune_seeds.labels import flat, short_names, value_text
 
 #: The tag that a run's session holds, and those that a config's session holds.
 SCORE = "rung/score"
+AGGREGATE = "rung/aggregate"
 STD = "rung/std"
 LOW = "rung/interval_low"
 HIGH = "rung/interval_high"
@@ -114,7 +115,9 @@ def _cell(value: Any, text: bool) -> float | bool | str:
     return value_text(value, 80)
 
 
-def announce(columns: Columns, metric: str, *, spread_everywhere: bool) -> Summary:
+def announce(
+    columns: Columns, metric: str, *, spread_everywhere: bool, aggregate: str | None = None
+) -> Summary:
     """The study: its columns, with the domains of its space.
 
     The page shows five columns of metrics until more are ticked, and its parallel coordinates
@@ -124,8 +127,15 @@ def announce(columns: Columns, metric: str, *, spread_everywhere: bool) -> Summa
         columns: of hyperparameters.
         metric: the name of what is tuned.
         spread_everywhere: whether the lowest rung has two seeds or more, and so a spread.
+        aggregate: what the score is, where it is not what the plugin makes of the seeds' curves.
     """
-    score = (SCORE, metric, "mean over the seeds of the last complete rung, at its epochs")
+    mean = (SCORE, metric, "mean over the seeds of the last complete rung, at its epochs")
+    score = [mean]
+    if aggregate is not None:
+        score = [
+            (AGGREGATE, f"{metric} ({aggregate})", f"{aggregate} over the last complete rung"),
+            (SCORE, f"{metric} by seed", "mean of the last points below; open the row for them"),
+        ]
     counts = [
         (N_SEEDS, "seeds", "how many seeds the score is of"),
         (N_FAILED, "failed", "how many seeds failed"),
@@ -138,7 +148,7 @@ def announce(columns: Columns, metric: str, *, spread_everywhere: bool) -> Summa
         (HIGH, "95% high", "upper end of the 95 % interval of the mean"),
     ]
     always, rest = (std, level) if spread_everywhere else (level, std)
-    described = [score, always, *counts, rest, *interval]
+    described = [*score, always, *counts, rest, *interval]
     experiment = api_pb2.Experiment(
         hparam_infos=columns.infos,
         metric_infos=[

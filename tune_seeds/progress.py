@@ -134,9 +134,6 @@ class Progress(Callback):
         self._console.out(line, highlight=False)
 
 
-ProgressLines = Progress
-
-
 class _News:
     """What has happened since the last look, as text.
 
@@ -192,10 +189,8 @@ def clock(seconds: float) -> str:
     return f"{minutes}:{whole % 60:02d}"
 
 
-def resume_advice(race: Race, path: str) -> str:
-    """What to do with a study that was left before its end; empty if it is done."""
-    if race.done:
-        return ""
+def resume_advice(path: str) -> str:
+    """What to do with a study that was left before its end."""
     return (
         "The study was left before its end; nothing that was reported is lost. Go on with\n"
         f"    SeedTuner.restore({path!r}, trainable).fit()"

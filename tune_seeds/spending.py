@@ -61,7 +61,7 @@ def trained(race: Race) -> int:
 def _fate(group: Group, level: int, rungs: tuple[Rung, ...]) -> str:
     if rungs.index(group.goal) > level:
         return "went on"
-    if group.failures:
+    if group.lost:
         return "failed"
     if rungs[level] not in group.scores:
         return "unfinished"

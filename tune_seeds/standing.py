@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -110,6 +111,43 @@ def standing(race: Race, name: str, *, live: bool = False, resolution: float = 0
         interval=_interval(race, turned, resolution),
         n_arrived=_n_arrived(race, name),
         failures=dict(group.failures),
+    )
+
+
+def fresh_standing(race: Race, name: str, seeds: Sequence[int]) -> Standing:
+    """Where one group stands on the seeds of its confirmation, after every epoch.
+
+    Args:
+        race: read only.
+        name: of the group.
+        seeds: those it was asked to be confirmed on.
+    """
+    ledger, top = race.ledger, race.policy.rungs[-1]
+    rung = Rung(top.epochs, len(seeds))
+    runs = {seed: ledger[RunKey(name, seed)] for seed in seeds}
+    failures = {seed: run.error for seed, run in runs.items() if run.error is not None}
+    turned = ledger.values_on(name, seeds, top.epochs)
+    by_seed = dict(zip(seeds, turned or (), strict=False))
+    values = {seed: ledger.sign * value for seed, value in by_seed.items()}
+    epochs = runs[seeds[0]].last_epoch if top.epochs == TO_THE_END else top.epochs
+    state = State.COMPLETE if values else State.FAILED if failures else State.UNFINISHED
+    aggregate = race.aggregate
+    score = math.nan
+    if by_seed and isinstance(aggregate, Aggregate):
+        score = ledger.sign * aggregate.score(list(by_seed.values()))
+    return Standing(
+        group=name,
+        config=ledger.configs[name],
+        state=state,
+        goal=rung,
+        rung=rung if values else None,
+        epochs=epochs if values else 0,
+        score=score,
+        values=values,
+        std=float(np.std(list(values.values()), ddof=1)) if len(values) > 1 else math.nan,
+        interval=_interval(race, by_seed, 0.0),
+        n_arrived=sum(run.last_epoch >= epochs for run in runs.values()),
+        failures=failures,
     )
 
 

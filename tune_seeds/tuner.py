@@ -34,7 +34,7 @@ from tune_seeds.layout import lay_rungs, seeded
 from tune_seeds.ledger import Ledger
 from tune_seeds.lightning import LightningTrainer
 from tune_seeds.policy import SuccessiveHalving
-from tune_seeds.progress import ProgressLines
+from tune_seeds.progress import Progress, quiet_ray, resume_advice
 from tune_seeds.race import Confirm, Race
 from tune_seeds.results import SeedResults
 from tune_seeds.schedule import SeedScheduler
@@ -312,7 +312,8 @@ class SeedTuner:
             flush=True,
         )
         try:
-            self._run(study, search, num_samples)
+            with quiet_ray():
+                self._run(study, search, num_samples)
         except TuneError:
             if study.fatal is not None:
                 raise study.fatal from None
@@ -320,7 +321,10 @@ class SeedTuner:
         finally:
             search.tell()
             study.journal.close()
-        return self.get_results()
+        results = self.get_results()
+        if not race.done:
+            print(f"{results}\n\n{resume_advice(self._uri())}", flush=True)
+        return results
 
     def get_results(self) -> SeedResults:
         """The results so far, read from the experiment's journal."""
@@ -368,7 +372,12 @@ class SeedTuner:
             callbacks=[
                 *(run_config.callbacks or []),
                 SeedTBXLoggerCallback(study, self._arguments.param_space),
-                ProgressLines(study, num_samples),
+                Progress(
+                    study,
+                    num_samples,
+                    reduction_factor=header.reduction_factor,
+                    n_finalists=header.n_finalists,
+                ),
             ],
         )
 

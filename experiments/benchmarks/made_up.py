@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pyarrow.fs
 
-from tune_seeds.aggregate import get_aggregate
 from tune_seeds.field import OnSeedFailure
 from tune_seeds.header import Header
 from tune_seeds.journal import plain
@@ -24,6 +23,7 @@ from tune_seeds.ledger import Ledger, Rung, RunKey
 from tune_seeds.policy import SuccessiveHalving
 from tune_seeds.race import Confirm, Decision, Race
 from tune_seeds.rungs import build_rungs, milestones
+from tune_seeds.statistics.aggregate import get_aggregate
 from tune_seeds.study import Study
 from tune_seeds.tensorboard import SeedTBXLoggerCallback
 

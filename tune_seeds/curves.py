@@ -1,0 +1,277 @@
+"""One config in TensorBoard: its curves by seed, their mean, and its rows in HPARAMS.
+
+Runs of TensorBoard are directories of the experiment::
+
+    g0001_lr=0.01,opt=sgd                        the config: its row in HPARAMS
+    g0001_lr=0.01,opt=sgd/seed=47                one run of it: every metric at every epoch
+    g0001_lr=0.01,opt=sgd/mean_of_3_seeds        their mean, and a band of one standard deviation
+    g0001_lr=0.01,opt=sgd/fresh_seeds            its row on the seeds of the confirmation
+    g0001_lr=0.01,opt=sgd/fresh_seeds/seed=1234  and so on
+"""
+
+# TensorBoard's protocol messages carry no types.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnknownParameterType=false, reportAttributeAccessIssue=false
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.custom_scalar import metadata as custom_scalar
+from tensorboard.util.tensor_util import make_tensor_proto
+
+from tune_seeds import hparams
+from tune_seeds.eventfile import EventFile
+from tune_seeds.field import OnSeedFailure
+from tune_seeds.labels import path_name
+from tune_seeds.ledger import RunKey
+from tune_seeds.race import Race
+from tune_seeds.standing import Standing, fresh_standing, standing
+from tune_seeds.statistics.aggregate import Aggregate, Kind
+
+# In every report; TensorBoard's steps and wall times say the same.
+_NOT_SHOWN = frozenset({"training_iteration", "time_total_s", "epoch"})
+
+
+class GroupWriter:
+    """Writes what is new of one config.
+
+    Args:
+        race: read only.
+        name: the group.
+        root: where directories of runs are made.
+        columns: of HPARAMS.
+        resumed: whether an earlier process has written what is known now. Then only the last
+            points are repeated, in case that one was killed before it could write them.
+    """
+
+    def __init__(
+        self, race: Race, name: str, root: Path, columns: hparams.Columns, *, resumed: bool
+    ) -> None:
+        self._race = race
+        self._name = name
+        self._values = columns.values(race.ledger.configs[name])
+        self._columns = columns
+        self._resumed = resumed
+        directory = root / path_name(name, columns.searched(race.ledger.configs[name]))
+        self._own = _Row(race, name, race.ledger.seeds, name, directory, self._values, resumed)
+        self._directory = directory
+        self._fresh: dict[tuple[int, ...], _Row] = {}
+
+    def announce(self) -> None:
+        """Write what TensorBoard has to know of the whole study; the first config's run has it."""
+        metric = self._race.ledger.metric
+        aggregate = self._race.aggregate
+        name = aggregate.name if isinstance(aggregate, Aggregate) else "score"
+        self._own.file.add(
+            hparams.announce(
+                self._columns,
+                metric,
+                spread_everywhere=self._race.policy.first().n_seeds > 1,
+                aggregate=None if _plugin_averages_right(self._race) else name,
+            )
+        )
+        self._own.file.add(_layout(metric))
+
+    def write(self) -> None:
+        """Write what is new."""
+        self._own.write(standing(self._race, self._name))
+        ledger = self._race.ledger
+        fresh = tuple(s for s in ledger.fresh_seeds if RunKey(self._name, s) in ledger)
+        if fresh:
+            if fresh not in self._fresh:
+                # More fresh seeds make a new row: what a row averages can't be taken back.
+                rank = "" if not self._fresh else f"_{len(fresh)}"
+                self._fresh[fresh] = _Row(
+                    self._race,
+                    self._name,
+                    fresh,
+                    f"{self._name} on fresh seeds{rank.replace('_', ' ')}",
+                    self._directory / f"fresh_seeds{rank}",
+                    self._values,
+                    self._resumed,
+                )
+            found = fresh_standing(self._race, self._name, fresh)
+            self._fresh[fresh].write(found)
+
+    def end(self) -> None:
+        """Say how the config ended; after ``write``."""
+        for row in (self._own, *self._fresh.values()):
+            row.end(failed=self._race.groups[self._name].lost)
+
+
+class _Row:
+    """One row of HPARAMS and the runs that it opens to: a config on one list of seeds."""
+
+    def __init__(
+        self,
+        race: Race,
+        name: str,
+        seeds: Sequence[int],
+        title: str,
+        directory: Path,
+        values: hparams.HParams,
+        resumed: bool,
+    ) -> None:
+        self._race = race
+        self._name = name
+        self._seeds = tuple(seeds)
+        self._start = hparams.session_start(title, values)
+        self._directory = directory
+        self.file = EventFile(directory)
+        self._runs: dict[int, EventFile] = {}
+        self._means: dict[int, EventFile] = {}
+        own = self._seeds == race.ledger.seeds
+        counts = {rung.n_seeds for rung in race.policy.rungs} if own else {len(self._seeds)}
+        self._counts = sorted(counts - {1})
+        self._written = dict.fromkeys(self._seeds, 0)
+        self._averaged = dict.fromkeys(self._counts, 0)
+        self._shown: tuple[int, dict[int, float], tuple[int, ...]] | None = None
+        self._shown_epochs = dict.fromkeys(self._seeds, 0)
+        self._ended = False
+        if resumed:
+            self._skip_known()
+
+    def write(self, now: Standing) -> None:
+        """Write what is new."""
+        if self._shown is None:
+            self.file.add(self._start)
+        for seed in self._seeds:
+            self._write_run(seed)
+        for n in self._counts:
+            self._write_mean(n)
+        self._write_cells(now)
+        for file in (self.file, *self._runs.values(), *self._means.values()):
+            file.flush()
+
+    def end(self, *, failed: bool) -> None:
+        """Say how it ended."""
+        if self._ended:
+            return
+        self._ended = True
+        for file in (self.file, *self._runs.values()):
+            file.add(hparams.session_end(failed))
+            file.flush()
+
+    def _skip_known(self) -> None:
+        for seed in self._seeds:
+            epochs = sorted(self._race.ledger[RunKey(self._name, seed)].reports)
+            self._written[seed] = epochs[-2] if len(epochs) > 1 else 0
+        for n in self._counts:
+            self._averaged[n] = max(self._common_epochs(n)[:-1], default=0)
+        now = standing(self._race, self._name)
+        if self._seeds == self._race.ledger.seeds:
+            self._shown_epochs.update(dict.fromkeys(now.values, now.epochs - 1))
+
+    def _write_run(self, seed: int) -> None:
+        reports = self._race.ledger[RunKey(self._name, seed)].reports
+        new = [epoch for epoch in reports if epoch > self._written[seed]]
+        if not new:
+            return
+        for epoch in new:
+            shown = {k: v for k, v in reports[epoch].items() if k not in _NOT_SHOWN}
+            self._run_file(seed).scalars(epoch, shown)
+        self._written[seed] = max(new)
+
+    def _run_file(self, seed: int) -> EventFile:
+        if seed not in self._runs:
+            self._runs[seed] = EventFile(self._directory / f"seed={seed}")
+            self._runs[seed].add(self._start)
+        return self._runs[seed]
+
+    def _write_mean(self, n: int) -> None:
+        """The mean at every epoch that each of the first n seeds has come to."""
+        ledger = self._race.ledger
+        runs = [ledger[RunKey(self._name, seed)] for seed in self._seeds[:n]]
+        for epoch in self._common_epochs(n, self._averaged[n]):
+            reports = [run.reports[epoch] for run in runs]
+            common = set(reports[0]).intersection(*reports)
+            values = {
+                metric: np.array([report[metric] for report in reports])
+                for metric in sorted(common - _NOT_SHOWN)
+            }
+            means = {metric: float(np.mean(array)) for metric, array in values.items()}
+            if ledger.metric in means:
+                spread = float(np.std(values[ledger.metric], ddof=1))
+                lower, upper = _band(ledger.metric)
+                means[lower] = means[ledger.metric] - spread
+                means[upper] = means[ledger.metric] + spread
+            if n not in self._means:
+                self._means[n] = EventFile(self._directory / f"mean_of_{n}_seeds")
+            self._means[n].scalars(epoch, means)
+            self._averaged[n] = epoch
+
+    def _common_epochs(self, n: int, after: int = 0) -> list[int]:
+        ledger = self._race.ledger
+        runs = [ledger[RunKey(self._name, seed)] for seed in self._seeds[:n]]
+        common = set(runs[0].reports).intersection(*(run.reports for run in runs))
+        return sorted(epoch for epoch in common if epoch > after)
+
+    def _write_cells(self, now: Standing) -> None:
+        state = (now.epochs, now.values, tuple(now.failures))
+        if state == self._shown:
+            return
+        self._shown = state
+        rungs = self._race.policy.rungs
+        cells = {
+            hparams.N_SEEDS: float(len(now.values)),
+            hparams.N_FAILED: float(len(now.failures)),
+            hparams.EPOCHS: float(now.epochs),
+            hparams.LEVEL: rungs.index(now.rung) + 1.0 if now.rung in rungs else 0.0,
+        }
+        if now.rung is not None and now.rung not in rungs:
+            cells[hparams.LEVEL] = len(rungs) + 1.0
+        if now.values and not _plugin_averages_right(self._race):
+            cells[hparams.AGGREGATE] = now.score
+        if len(now.values) > 1:
+            cells[hparams.STD] = now.std
+            low, high = now.interval
+            if np.isfinite(low) and np.isfinite(high):
+                cells[hparams.LOW], cells[hparams.HIGH] = low, high
+        self.file.scalars(now.epochs, cells)
+        for seed in now.values:
+            self._write_upto(seed, now.epochs)
+
+    def _write_upto(self, seed: int, last: int) -> None:
+        """What the plugin averages: a run's curve up to the rung, and no further."""
+        ledger = self._race.ledger
+        curve = ledger[RunKey(self._name, seed)].curve
+        for epoch in sorted(e for e in curve if self._shown_epochs[seed] < e <= last):
+            self._run_file(seed).scalars(epoch, {hparams.SCORE: ledger.sign * curve[epoch]})
+        self._shown_epochs[seed] = last
+
+
+def _plugin_averages_right(race: Race) -> bool:
+    """Whether the mean of the seeds' last points is the score.
+
+    It is not where another aggregate was asked for, nor where a seed may fail and its group goes
+    on: a point that was written for that seed can't be taken back.
+    """
+    aggregate = race.aggregate
+    is_mean = isinstance(aggregate, Aggregate) and aggregate.kind is Kind.MEAN
+    return is_mean and race.on_seed_failure is OnSeedFailure.FAIL
+
+
+def _band(metric: str) -> tuple[str, str]:
+    return f"{metric} - std", f"{metric} + std"
+
+
+def _layout(metric: str) -> Summary:
+    """CUSTOM SCALARS: the mean with its band."""
+    lower, upper = _band(metric)
+    series = layout_pb2.MarginChartContent.Series(value=metric, lower=lower, upper=upper)
+    chart = layout_pb2.Chart(
+        title=f"{metric}: mean over seeds ± standard deviation",
+        margin=layout_pb2.MarginChartContent(series=[series]),
+    )
+    layout = layout_pb2.Layout(category=[layout_pb2.Category(title="seeds", chart=[chart])])
+    value = Summary.Value(
+        tag=custom_scalar.CONFIG_SUMMARY_TAG, metadata=custom_scalar.create_summary_metadata()
+    )
+    value.tensor.CopyFrom(make_tensor_proto(layout.SerializeToString(), dtype="string"))
+    return Summary(value=[value])
