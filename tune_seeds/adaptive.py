@@ -6,6 +6,8 @@ import math
 from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from heapq import merge
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -119,6 +121,8 @@ class Adaptive:
         self._ranked: list[list[float]] = [[] for _ in self._epochs]
         self._waiting: list[list[_Place]] = [[] for _ in range(self._last)]
         self._expected: dict[str, float] = {}  # of those at the last epoch
+        self._at_top: list[list[_Place]] = [[] for _ in range(n_seeds)]  # the same, by seeds
+        self._n_dropped = 0
         self._spent = [0.0] * len(self._epochs)
         self._n_scores = 0
         self._refit_at = 0
@@ -154,6 +158,7 @@ class Adaptive:
             member.climbed.append(score)
             insort(self._ranked[level], score)
         if level == self._last:
+            self._unrank(group, member)
             member.top, member.score = tuple(values), score
         self._n_scores += 1
         if self._n_scores >= self._refit_at:
@@ -164,13 +169,15 @@ class Adaptive:
         """Take a failed group out; what it has shown stays in the ranks."""
         member = self._members[group]
         self._leave(group, member)
-        self._expected.pop(group, None)
+        self._unrank(group, member)
         member.dropped = True
+        self._n_dropped += 1
 
     def revived(self, group: str) -> None:
         """Take a group back among those that can win."""
         member = self._members[group]
         member.dropped = False
+        self._n_dropped -= 1
         if member.top or not member.heading:
             self._enter(group, member)
 
@@ -183,7 +190,7 @@ class Adaptive:
                 return step
         if not n_top:
             return None
-        if exhausted and n_top >= min(self._n_contenders, self._n_alive()):
+        if exhausted and n_top >= min(self._n_contenders, len(self._members) - self._n_dropped):
             return self._finish()
         return self._starved() or self._highest_gain(exhausted)
 
@@ -195,7 +202,7 @@ class Adaptive:
         seed leads less easily.
         """
         if self._expected:
-            return max(self._expected, key=lambda g: (self._expected[g], -self._members[g].index))
+            return min(places[0] for places in self._at_top if places).group
         alive = [
             (len(member.climbed), member.climbed[-1], -member.index, group)
             for group, member in self._members.items()
@@ -252,19 +259,24 @@ class Adaptive:
         return step if best > self._gain_of_new(lead.expected) else None
 
     def _finish(self) -> Promotion | None:
-        ranked = sorted(self._expected, key=lambda g: (-self._expected[g], self._members[g].index))
-        for group in ranked[: self._n_finalists]:
+        leading = islice(merge(*self._at_top), self._n_finalists)
+        for group in [place.group for place in leading]:
             member = self._members[group]
             if not member.heading and len(member.top) < self._n_seeds:
                 return Promotion(group, self._rungs[-1])
         return None
 
     def _options(self) -> list[_Option]:
-        """Who could go on, best expectation first: two of each rung, and all at the last epoch."""
-        options = [
-            _Option(self._expected[group], self._last, len(self._members[group].top), group)
-            for group in self._expected
-        ]
+        """Who could gain most, and who leads: of each rung the two best, and the best that is idle.
+
+        Of the others at a rung none can gain more: what a step settles is the same for all of them.
+        """
+        options: list[_Option] = []
+        for n_seeds, places in enumerate(self._at_top, start=1):
+            for k, place in enumerate(places):
+                options.append(_Option(-place.cost, self._last, n_seeds, place.group))
+                if k and not self._members[place.group].heading:
+                    break
         for level, waiting in enumerate(self._waiting):
             for place in waiting[:2]:
                 score = normal_score(self._ranked[level], -place.cost)
@@ -310,8 +322,11 @@ class Adaptive:
             float(sum(((top - top.mean()) ** 2).sum() for top in tops)),
             sum(len(top) - 1 for top in tops),
         )
-        for group in self._expected:
-            self._expected[group] = self._expect(self._members[group])
+        ranked = list(self._expected)
+        for places in self._at_top:
+            places.clear()
+        for group in ranked:
+            self._rank(group, self._members[group])
 
     def _expect(self, member: _Member) -> float:
         below = None
@@ -321,9 +336,19 @@ class Adaptive:
 
     def _enter(self, group: str, member: _Member) -> None:
         if member.top:
-            self._expected[group] = self._expect(member)
+            self._rank(group, member)
         elif member.climbed:
             insort(self._waiting[len(member.climbed) - 1], self._place(group, member))
+
+    def _rank(self, group: str, member: _Member) -> None:
+        expected = self._expected[group] = self._expect(member)
+        insort(self._at_top[len(member.top) - 1], _Place(-expected, member.index, group))
+
+    def _unrank(self, group: str, member: _Member) -> None:
+        expected = self._expected.pop(group, None)
+        if expected is not None:
+            places = self._at_top[len(member.top) - 1]
+            del places[bisect_left(places, _Place(-expected, member.index, group))]
 
     def _leave(self, group: str, member: _Member) -> None:
         """Out of those that wait for a step up; at the last epoch nobody has to wait."""
@@ -336,6 +361,3 @@ class Adaptive:
 
     def _step(self, level: int) -> int:
         return self._epochs[level] - (self._epochs[level - 1] if level else 0)
-
-    def _n_alive(self) -> int:
-        return sum(not member.dropped for member in self._members.values())

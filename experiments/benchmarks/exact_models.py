@@ -1,6 +1,6 @@
 """Small trainings, each with one thing in it that a pause or another process could change."""
 
-# ruff: noqa: D101, D102 - the names of the cases say what each is
+
 from __future__ import annotations
 
 import copy

@@ -1,4 +1,3 @@
-# ruff: noqa: D102, D103
 """Is a run the same bits however it was run? Prints a table: training x way -> identical or not.
 
 The reference is a plain Lightning script: ``seed_everything``, ``Trainer(deterministic=True)``.
