@@ -13,10 +13,12 @@ from pictures import browser
 
 from tune_seeds import SeedResults
 from tune_seeds.ledger import Ledger, Rung, RunKey
+from tune_seeds.plan import trained_epochs
 from tune_seeds.policy import SuccessiveHalving
 from tune_seeds.race import Race
-from tune_seeds.spending import full_cost, spending, trained
+from tune_seeds.spending import full_cost, spending
 from tune_seeds.standing import State, mean_curve, ranking, standing
+from tune_seeds.statistics.aggregate import get_aggregate
 from tune_seeds.tables import Table, latex, markdown
 
 ATTACK = "</script><img src=x onerror=alert(1)>"
@@ -42,7 +44,16 @@ METRIC = "val/acc%\"'<b>"
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("report") / "<b>study&amp;"
-    make(path, MadeUp(HOSTILE, metric=METRIC, fails=frozenset({(0, 47)}), quality=lambda c: c["x"]))
+    make(
+        path,
+        MadeUp(
+            HOSTILE,
+            metric=METRIC,
+            fails=frozenset({(3, 47)}),
+            quality=lambda config: config["x"],
+            confirm_seeds=(1, 2, 3),
+        ),
+    )
     return path
 
 
@@ -53,12 +64,18 @@ def test_the_page_answers_first_and_holds_every_part(hostile, tmp_path):
     assert f"<h1>{results.best.group} is best" in text
     for part in (
         "Ranking",
+        "On fresh seeds",
         "Learning curves",
         "All configs",
+        "Hyperparameters",
+        "Config or seed?",
         "Where the epochs went",
+        "Failed seeds",
         "How to reproduce it",
     ):
         assert f"<h2>{part}</h2>" in text
+    assert "How sure: " in text
+    assert "a made-up failure" in text
     for seed, score in results.best.scores.items():
         assert f"<td>{seed}</td><td>{score:.5g}</td>" in text
 
@@ -82,7 +99,7 @@ def test_it_draws_every_chart_in_a_browser_and_runs_no_foreign_script(hostile, t
     file = SeedResults(str(hostile)).report(tmp_path / "report.html")
     with browser.browser(1200, 900) as page:
         page.open(f"file://{file}")
-        page.wait_for("document.querySelectorAll('figure .main-svg').length >= 4")
+        page.wait_for("document.querySelectorAll('figure .main-svg').length >= 5")
         assert page.evaluate("document.querySelectorAll('img').length") == 0
         assert page.evaluate("document.body.innerText").count("can't be drawn") == 0
         assert page.console == []
@@ -136,7 +153,9 @@ class TestSpending:
 
     def race(self) -> Race:
         rungs = (Rung(1, 1), Rung(3, 1), Rung(3, 2))
-        race = Race(Ledger([7, 8], "acc", "max"), SuccessiveHalving(rungs, 2, 1), max)
+        race = Race(
+            Ledger([7, 8], "acc", "max"), SuccessiveHalving(rungs, 2, 1), get_aggregate("mean")
+        )
         a, b = race.add_group({"n": 1}), race.add_group({"n": 2})
         for group, value in ((a, 0.9), (b, 0.1)):
             race.start(RunKey(group, 7))
@@ -157,7 +176,7 @@ class TestSpending:
         assert low.epochs == {"went on": 1, "stopped": 1} and low.n_scored == 2
         assert middle.epochs == {"went on": 2} and middle.n_scored == 1
         assert top.epochs == {"unfinished": 2} and top.n_scored == 0
-        assert trained(race) == 6
+        assert trained_epochs(race) == 6
         assert full_cost(race) == 12
 
     def test_standings(self):
@@ -165,7 +184,7 @@ class TestSpending:
         assert ranking(race) == ["g0001", "g0002"]
         first, second = (standing(race, name) for name in ranking(race))
         assert (first.state, first.rung, first.epochs) == (State.UNFINISHED, Rung(3, 1), 3)
-        assert (second.state, second.score, second.values) == (State.STOPPED, 0.1, (0.1,))
+        assert (second.state, second.score, second.values) == (State.STOPPED, 0.1, {7: 0.1})
         assert standing(race, "g0002", live=True).state is State.WAITING
         race.report(RunKey("g0001", 8), 3, {"acc": 0.5})
         done = standing(race, "g0001")
@@ -175,8 +194,8 @@ class TestSpending:
         assert curve == [(1, 0.8), (2, 0.8), (3, 0.7)]
 
     def test_what_was_trained_is_what_the_rungs_add_up_to(self, hostile):
-        race = SeedResults(str(hostile))._race
-        assert sum(sum(item.epochs.values()) for item in spending(race)) == trained(race)
+        race = SeedResults(str(hostile)).race
+        assert sum(sum(item.epochs.values()) for item in spending(race)) == trained_epochs(race)
 
 
 def _without_plotly(text: str) -> str:

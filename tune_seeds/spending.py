@@ -53,11 +53,6 @@ def full_cost(race: Race) -> int | None:
     return len(race.groups) * top.epochs * top.n_seeds
 
 
-def trained(race: Race) -> int:
-    """The epochs that were trained; those that a resumed run repeated count once."""
-    return sum(run.last_epoch for run in race.ledger.values())
-
-
 def _fate(group: Group, level: int, rungs: tuple[Rung, ...]) -> str:
     if rungs.index(group.goal) > level:
         return "went on"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tune_seeds.labels import differing, flat, short_names, shortened, value_text
 from tune_seeds.race import Race
 from tune_seeds.standing import Standing, ranking, standing
+from tune_seeds.statistics.aggregate import Aggregate
 from tune_seeds.statistics.intervals import Interval
 
 _LATEX = {
@@ -39,18 +40,19 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
 
-def ranking_table(race: Race, n: int | None = None) -> Table:
+def ranking_table(race: Race, *, resolution: float = 0.0) -> Table:
     """The groups, best first.
 
     Args:
         race: read only.
-        n: how many, all if None.
+        resolution: step of the metric's values, as for ``standing``.
     """
-    ledger = race.ledger
-    standings = [standing(race, name) for name in ranking(race, n)]
+    ledger, aggregate = race.ledger, race.aggregate
+    standings = [standing(race, name, resolution=resolution) for name in ranking(race)]
+    score = aggregate.name if isinstance(aggregate, Aggregate) else "score"
     keys = differing(ledger.configs.values())
     names = short_names(keys)
-    header = ("config", *(names[key] for key in keys), "rung", "seeds", "mean", "std", "95 %")
+    header = ("config", *(names[key] for key in keys), "rung", "seeds", score, "std", "95 %")
     rows = [
         (
             item.group,

@@ -148,6 +148,34 @@
       }], layout({ height: 420, margin: { l: 60, r: 60, t: 70, b: 24 } })];
     },
 
+    marginals() {
+      const tables = DATA.marginals.slice(0, 24), wide = phone() ? 1 : Math.min(3, tables.length);
+      const deep = Math.ceil(tables.length / wide), height = 250 * deep, traces = [], axes = {}, annotations = [];
+      tables.forEach((table, i) => {
+        const n = i ? i + 1 : '', column = i % wide, row = Math.floor(i / wide);
+        const x = [column / wide + 0.06 * (wide > 1), (column + 1) / wide], y = [1 - (row + 1) / deep + 90 / height, 1 - row / deep - 26 / height];
+        traces.push({
+          type: 'scatter', mode: 'markers', xaxis: `x${n}`, yaxis: `y${n}`, x: table.values.map((_, k) => k), y: table.mean,
+          marker: { color: css('--c1'), size: 9, symbol: 'diamond' },
+          error_y: {
+            type: 'data', symmetric: false, color: css('--c1'), thickness: 1.5, width: 4,
+            array: table.high.map((high, k) => high === null ? 0 : high - table.mean[k]),
+            arrayminus: table.low.map((low, k) => low === null ? 0 : table.mean[k] - low),
+          },
+          customdata: table.values.map((value, k) => [safe(value), table.n[k]]),
+          hovertemplate: '%{customdata[0]}: %{y}<br>%{customdata[1]} configs<extra></extra>',
+        });
+        axes[`xaxis${n}`] = axis({
+          domain: x, anchor: `y${n}`, tickvals: table.values.map((_, k) => k), ticktext: table.values.map(safe),
+          range: [-0.5, table.values.length - 0.5], tickangle: table.values.some(value => value.length > 6) ? 28 : 0, tickfont: { size: 10 }, automargin: false,
+        });
+        axes[`yaxis${n}`] = axis({ domain: y, anchor: `x${n}`, tickfont: { size: 10 }, automargin: column === 0 });
+        annotations.push({ text: safe(table.name), showarrow: false, xref: 'paper', yref: 'paper',
+          x: x[0], y: y[1], xanchor: 'left', yanchor: 'bottom', font: { size: 13, weight: 'bold' } });
+      });
+      return [traces, layout({ height, annotations, margin: { l: 30, r: 10, t: 4, b: 4 }, ...axes })];
+    },
+
     spending() {
       const colors = palette();
       const fates = ['went on', 'complete', 'stopped', 'failed', 'unfinished'];

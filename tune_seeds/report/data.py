@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tune_seeds.analysis import NothingToCompareError
 from tune_seeds.labels import config_text, differing, flat, short_names, shortened, value_text
 from tune_seeds.ledger import RunKey
 from tune_seeds.race import Race
 from tune_seeds.spending import spending
 from tune_seeds.standing import Standing, State, mean_curve, ranking, standing
+
+if TYPE_CHECKING:
+    from tune_seeds.results import SeedResults
 
 _MAX_RANKED = 25
 _MAX_CURVES = 16
@@ -18,19 +22,20 @@ _MAX_POINTS = 200
 _LOG_FACTOR = 50
 
 
-def charts(race: Race) -> dict[str, Any]:
+def charts(results: SeedResults) -> dict[str, Any]:
     """The data of all charts; a value that is not defined is None."""
-    names = ranking(race)
-    standings = [standing(race, name) for name in names]
+    race = results.race
+    standings = [standing(race, name, resolution=results.resolution) for name in ranking(race)]
     keys = differing(race.ledger.configs.values())
     labels = {item.group: _label(item, keys) for item in standings[:_MAX_RANKED]}
     return {
         "metric": race.ledger.metric,
         "higher": race.ledger.mode == "max",
         "seeds": [str(seed) for seed in race.ledger.seeds],
-        "ranking": [_ranked(item, race, labels[item.group]) for item in standings[:_MAX_RANKED]],
+        "ranking": [_ranked(item, labels[item.group]) for item in standings[:_MAX_RANKED]],
         "curves": [_curve(race, item, labels[item.group]) for item in standings[:_MAX_CURVES]],
         "parallel": _parallel(race, standings),
+        "marginals": _marginals(results),
         "spending": _spending(race),
     }
 
@@ -41,7 +46,7 @@ def _label(item: Standing, keys: list[str]) -> str:
     return shortened(config_text(chosen, 24), 120)
 
 
-def _ranked(item: Standing, race: Race, label: str) -> dict[str, Any]:
+def _ranked(item: Standing, label: str) -> dict[str, Any]:
     return {
         "name": item.group,
         "config": label,
@@ -107,6 +112,25 @@ def _axis(name: str, values: list[Any]) -> dict[str, Any]:
     labels = sorted(set(texts))
     place = {label: k for k, label in enumerate(labels)}
     return {"name": name, "values": [place[text] for text in texts], "labels": labels}
+
+
+def _marginals(results: SeedResults) -> list[dict[str, Any]]:
+    try:
+        tables = results.marginals(rung=results.header.rungs[0])
+    except NothingToCompareError:
+        return []
+    return [
+        {
+            "name": name,
+            "values": [shortened(row.value, 28) for row in rows],
+            "mean": [defined(row.mean) for row in rows],
+            "low": [defined(row.interval.low) for row in rows],
+            "high": [defined(row.interval.high) for row in rows],
+            "n": [row.n_configs for row in rows],
+        }
+        for name, rows in tables.items()
+        if len(rows) > 1
+    ]
 
 
 def _spending(race: Race) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tune_seeds.report.page import page
-from tune_seeds.tables import latex, markdown, ranking_table
+from tune_seeds.tables import Table, latex, markdown, ranking_table
 
 if TYPE_CHECKING:
     from tune_seeds.results import SeedResults
@@ -27,16 +27,19 @@ def write_report(results: SeedResults, path: str | Path) -> Path:
         ValueError: the name has another ending.
     """
     file = Path(path).expanduser()
-    race = results.race
     match file.suffix:
         case ".html":
             text = page(results)
         case ".md":
-            text = markdown(ranking_table(race))
+            text = markdown(_ranking(results))
         case ".tex":
-            text = latex(ranking_table(race))
+            text = latex(_ranking(results))
         case _:
             raise ValueError(f"a report ends in .html, .md or .tex, got {str(path)!r}")
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text, encoding="utf-8", errors="replace")
     return file
+
+
+def _ranking(results: SeedResults) -> Table:
+    return ranking_table(results.race, resolution=results.resolution)

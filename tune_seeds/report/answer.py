@@ -1,0 +1,142 @@
+"""The first screen of the report: which config is best, how good it is, and how sure that is."""
+
+from __future__ import annotations
+
+import math
+from html import escape
+from typing import TYPE_CHECKING
+
+from tune_seeds.analysis import FreshConfirmation, NothingToCompareError
+from tune_seeds.labels import flat, value_text
+from tune_seeds.report import html
+from tune_seeds.tables import Table, interval_text, number
+
+if TYPE_CHECKING:
+    from tune_seeds.results import BestGroup, SeedResults
+
+
+def answer(results: SeedResults) -> str:
+    """The best config, or that there is none yet."""
+    race = results.race
+    top = race.policy.rungs[-1]
+    finalists = [g for g in race.groups.values() if top in g.scores and not g.lost]
+    if not finalists:
+        return "<h1>No config is finished</h1>" + html.paragraph(
+            f"None has all {len(results.seeds)} seeds at the last rung ({top}), so none can be "
+            "called best. The ranking below is of lower rungs."
+        )
+    best = results.best
+    metric = race.ledger.metric
+    kind = "mean" if results.header.aggregate == "mean" else results.header.aggregate
+    title = f"{best.group} is best: {metric} {number(best.score)}"
+    rows = tuple((str(seed), number(value)) for seed, value in best.scores.items())
+    return (
+        f"<h1>{escape(title)}</h1>"
+        + html.codes((key, value_text(value, 80)) for key, value in flat(best.config).items())
+        + html.facts(
+            [
+                (f"{kind} over seeds", number(best.score)),
+                (f"{best.interval.level:.0%} interval", _interval(best)),
+                ("standard deviation", number(best.std) or "one seed"),
+                ("seeds", str(len(best.scores))),
+                ("configs tried", str(len(race.groups))),
+                ("finished on every seed", str(len(finalists))),
+            ]
+        )
+        + html.table(Table("", ("seed", metric), rows), fold=10)
+        + _sureness(results, best)
+    )
+
+
+def confirmed(results: SeedResults) -> str:
+    """The best configs on fresh seeds; empty where there was no confirmation."""
+    found = results.confirmation
+    if found is None:
+        return ""
+    text = (
+        f"The search never used the seeds {', '.join(map(str, found.seeds))}. What a config loses "
+        "on them is what its score owed to having been chosen."
+    )
+    rows = [*_confirmed_rows(results, found), *_unfinished_rows(found)]
+    header = ("config", "in the search", "on fresh seeds", "95 %", "flattered by", "by seed")
+    verdict = ""
+    if found.statistics is not None and len(found.groups) > 1:
+        held = "held" if found.statistics.order_held else "did not hold"
+        winner = "is still the best" if found.statistics.winner_held else "is not the best there"
+        verdict = f"The order of the search {held}; its winner {winner}."
+    caveat = (found.statistics and found.statistics.caveat) or ""
+    return html.section(
+        "On fresh seeds",
+        html.paragraph(text),
+        html.table(Table("", header, tuple(rows))),
+        html.paragraph(verdict),
+        html.paragraph(caveat, "note"),
+    )
+
+
+def _sureness(results: SeedResults, best: BestGroup) -> str:
+    notes = [best.interval.caveat or ""]
+    if best.failures:
+        seeds = ", ".join(map(str, best.failures))
+        notes.append(f"its seeds {seeds} failed: {results.header.on_seed_failure}")
+    sure = ""
+    try:
+        found = results.contenders()
+    except NothingToCompareError:
+        pass
+    else:
+        others = [name for name in found.groups if name != best.group]
+        percent = f"{found.level:.0%}"
+        if others:
+            sure = (
+                f"How sure: {found.n_seeds} seeds can't tell it apart from {', '.join(others)} "
+                f"(with {percent} probability the truly best of the finished is among these)."
+            )
+            separation = results.seed_effect().separation
+            if separation is not None and separation.total is not None:
+                sure += (
+                    f" About {separation.total} seeds would separate the first two, as far as "
+                    f"{separation.n} can tell."
+                )
+        else:
+            sure = f"How sure: it is apart from every other finished config, at {percent}."
+        notes.append(found.caveat or "")
+    if results.confirmation is None:
+        notes.append(
+            "the best of many is flattered by having been chosen: confirm it on fresh seeds "
+            "(tune-seeds confirm)"
+        )
+    note = ". ".join(text[0].upper() + text[1:] for text in notes if text)
+    return html.paragraph(sure) + html.paragraph(f"{note}." if note else "", "note")
+
+
+def _interval(best: BestGroup) -> str:
+    return interval_text(best.interval) or "needs 2 seeds"
+
+
+def _confirmed_rows(results: SeedResults, found: FreshConfirmation) -> list[tuple[str, ...]]:
+    if found.statistics is None:
+        return []
+    sign = results.ledger.sign
+    rows: list[tuple[str, ...]] = []
+    for name, config in zip(found.groups, found.statistics.configs, strict=True):
+        interval = config.interval if sign > 0 else config.interval.reflected()
+        rows.append(
+            (
+                name,
+                number(sign * config.search_score),
+                number(sign * config.confirmed_score),
+                interval_text(interval),
+                "" if math.isnan(config.flattery) else number(config.flattery),
+                ", ".join(number(value) for value in found.scores[name].values()),
+            )
+        )
+    return rows
+
+
+def _unfinished_rows(found: FreshConfirmation) -> list[tuple[str, ...]]:
+    return [
+        (name, "", "", "", "", f"seed {seed}: {why}")
+        for name, seeds in found.unfinished.items()
+        for seed, why in seeds.items()
+    ]
