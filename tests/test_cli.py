@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from benchmarks.made_up import MadeUp, make, steps
+
+from tune_seeds import SeedResults
+from tune_seeds.cli import main
+
+CONFIGS = [{"x": k, "name": "</script>"} for k in range(9)]
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("results")
+    make(path / "done", MadeUp(CONFIGS, fails=frozenset({(0, 47)})))
+    for n, _ in enumerate(steps(path / "left", MadeUp(CONFIGS))):
+        if n == 3:
+            break
+    (path / "something else").mkdir()
+    (path / "broken").mkdir()
+    (path / "broken" / "study.json").write_text("{}")
+    return path
+
+
+def test_list_shows_every_experiment_and_nothing_else(storage, capsys):
+    assert main(["list", str(storage)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = {line.split()[0]: line.split() for line in lines[1:]}
+    assert set(rows) == {"done", "left", "broken"}
+    assert "can't be read" in " ".join(rows["broken"])
+    best = SeedResults(str(storage / "done")).best
+    assert rows["done"][-2:] == [best.group, f"{best.score:.5g}"]
+    assert rows["left"][-2:] == ["-", "-"]
+
+
+def test_show_is_the_table_of_the_results(storage, capsys):
+    assert main(["show", str(storage / "done")]) == 0
+    assert capsys.readouterr().out.strip() == str(SeedResults(str(storage / "done"))).strip()
+
+
+def test_best_is_json(storage, capsys):
+    assert main(["best", f"file://{storage}/done"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    best = SeedResults(str(storage / "done")).best
+    assert found["config"] == best.config
+    assert found["mean"] == best.mean and found["score"] == best.score
+    assert found["interval"] == [best.interval.low, best.interval.high]
+    assert found["scores"] == {str(seed): score for seed, score in best.scores.items()}
+
+
+def test_report_writes_what_it_is_asked_for(storage, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["report", str(storage / "done")]) == 0
+    assert capsys.readouterr().out.strip() == "done.html"
+    assert (tmp_path / "done.html").read_text().startswith("<!DOCTYPE html>")
+    assert main(["report", str(storage / "done"), "-o", "ranking.md"]) == 0
+    assert (tmp_path / "ranking.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["show", "nowhere"], "holds no study.json"),
+        (["list", "nowhere"], "there is no "),
+        (["best", "left"], "none can be called best"),
+        (["report", "done", "-o", "report.pdf"], "ends in .html, .md or .tex"),
+        (["confirm", "done", "--seeds", "47", "881"], "47"),
+        (["confirm", "done", "--trainable", "module"], "MODULE:NAME"),
+    ],
+)
+def test_what_can_not_be_done_is_said_in_a_line(storage, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(storage)
+    arguments[1] = str(storage / arguments[1]) if arguments[1] in ("done", "left") else arguments[1]
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert message in error and "Traceback" not in error
+
+
+def test_it_unpickles_nothing(storage, tmp_path, monkeypatch):
+    """A pickle that would be noticed lies where the study's own are."""
+    for name in ("study.pkl", "search_state.pkl", "searcher-state-1.pkl", "trainable.pkl"):
+        (storage / "done" / name).write_bytes(b"not a pickle")
+
+    def refuse(*_):
+        raise AssertionError("unpickled")
+
+    monkeypatch.setattr("pickle.loads", refuse)
+    monkeypatch.setattr("ray.cloudpickle.loads", refuse)
+    for command in ("show", "best"):
+        assert main([command, str(storage / "done")]) == 0
+    assert main(["report", str(storage / "done"), "-o", str(tmp_path / "r.html")]) == 0
+
+
+def test_help_has_examples_and_every_command(capsys):
+    with pytest.raises(SystemExit) as status:
+        main(["--help"])
+    assert status.value.code == 0
+    text = capsys.readouterr().out
+    for command in ("list", "show", "best", "report", "confirm", "verify", "audit"):
+        assert command in text
+    assert "examples:" in text
+
+
+def test_a_reader_that_leaves_early_is_no_error(storage):
+    command = f"{sys.executable} -m tune_seeds.cli show {storage}/done | head -1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True)
+    assert "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr
