@@ -42,6 +42,7 @@ def make_study(
         metric="score",
         mode=mode,
         time_attr="epoch",
+        policy="halving",
         rungs=rungs,
         reduction_factor=3.0,
         n_finalists=n_finalists,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -8,10 +9,10 @@ import pytest
 from tune_seeds.forecast import expected_rise, fit_forecast, normal_score
 
 
-def fitted(scores: np.ndarray, squares: float = 0.0, degrees: int = 0):
+def fitted(scores: np.ndarray, spreads: Sequence[tuple[float, int]] = ()):
     """A forecast from groups that are all at the last epoch: scores[group, level]."""
     ranked = [sorted(column) for column in scores.T.tolist()]
-    return fit_forecast(ranked, scores.tolist(), squares, degrees)
+    return fit_forecast(ranked, scores.tolist(), spreads)
 
 
 def test_normal_scores_are_symmetric_and_share_ties():
@@ -56,7 +57,7 @@ def test_a_forecast_covers_what_it_says_also_where_only_the_best_went_on():
     went_on = low > np.quantile(low, 2 / 3)
     climbed = [[a, b] if on else [a] for a, b, on in zip(low, end, went_on, strict=True)]
     ranked = [sorted(low.tolist()), sorted(end[went_on].tolist())]
-    forecast = fit_forecast(ranked, climbed, 0.0, 0)
+    forecast = fit_forecast(ranked, climbed, [])
     expected = np.array([forecast.below(0, normal_score(ranked[0], x)) for x in low])
     variance = forecast.left(0, 1) + forecast.noise
     covered = np.abs(end - expected) < 1.645 * math.sqrt(variance)
@@ -70,10 +71,17 @@ def test_the_pooled_spread_over_seeds_is_the_noise():
     rng = np.random.default_rng(0)
     means = rng.normal(scale=2.0, size=200)
     seeds = means[:, None] + rng.normal(scale=0.5, size=(200, 3))
-    squares = float(((seeds - seeds.mean(axis=1, keepdims=True)) ** 2).sum())
-    forecast = fitted(seeds[:, :1], squares, 400)
+    forecast = fitted(seeds[:, :1], [(v, 2) for v in seeds.var(axis=1, ddof=1)])
     assert forecast.noise == pytest.approx(0.25, rel=0.2)
     assert forecast.between == pytest.approx(4.0, rel=0.3)
+
+
+@pytest.mark.parametrize("degrees", [1, 2, 4])
+def test_a_collapsed_seed_does_not_drown_the_noise(degrees: int):
+    seeds = np.random.default_rng(0).normal(size=(400, degrees + 1))
+    seeds[:40, 0] = -1e9
+    spreads = [(v, degrees) for v in seeds.var(axis=1, ddof=1)]
+    assert fitted(seeds[:, 1:2], spreads).noise == pytest.approx(1, rel=0.35)
 
 
 def test_more_seeds_draw_a_mean_less_towards_the_forecast():
@@ -102,7 +110,7 @@ def test_a_diverged_value_bends_nothing():
 
 
 def test_nothing_known_is_no_error():
-    forecast = fit_forecast([[], [], []], [], 0.0, 0)
+    forecast = fit_forecast([[], [], []], [], [])
     mean, variance = forecast.new()
     assert mean == 0.0
     assert variance > 0

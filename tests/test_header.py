@@ -48,6 +48,7 @@ def test_what_is_written_reads_equal(tmp_path: Path):
         metric="val/acc",
         mode="max",
         time_attr="epoch",
+        policy="adaptive",
         rungs=(Rung(1, 1), Rung(3, 2)),
         reduction_factor=3.0,
         n_finalists=3,

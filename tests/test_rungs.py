@@ -31,6 +31,7 @@ def test_milestones_refuse(arguments: tuple):
 @pytest.mark.parametrize(
     ("seeds_per_rung", "expected"),
     [
+        ("adaptive", ["1x1", "3x1", "9x1", "9x2", "9x3"]),
         ("all", ["1x3", "3x3", "9x3"]),
         ("ladder", ["1x1", "3x1", "9x1", "9x3"]),
         ([1, 2, 3], ["1x1", "3x2", "9x3"]),
@@ -48,7 +49,7 @@ def test_one_seed_has_no_second_top():
 @pytest.mark.parametrize(
     ("seeds_per_rung", "message"),
     [
-        ("some", "'all', 'ladder' or a list"),
+        ("some", "'adaptive', 'all', 'ladder' or a list"),
         ([1, 2], "2 numbers for 3 rungs"),
         ([1, 2, 4], "4 seeds at a rung, but the study has 3"),
         ([2, 1, 3], "must not fall"),

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from heapq import merge
 from itertools import islice
+from statistics import variance
 from typing import NamedTuple
-
-import numpy as np
 
 from tune_seeds.forecast import expected_rise, fit_forecast, normal_score
 from tune_seeds.ledger import Rung
@@ -126,7 +125,7 @@ class Adaptive:
         self._spent = [0.0] * len(self._epochs)
         self._n_scores = 0
         self._refit_at = 0
-        self._forecast = fit_forecast(self._ranked, [], 0.0, 0)
+        self._forecast = fit_forecast(self._ranked, [], [])
 
     @property
     def rungs(self) -> tuple[Rung, ...]:
@@ -315,12 +314,10 @@ class Adaptive:
     def _refit(self) -> None:
         self._refit_at = max(self._n_scores + 1, int(self._n_scores * _REFIT))
         alive = [member for member in self._members.values() if not member.dropped]
-        tops = [np.array(member.top) for member in alive if len(member.top) > 1]
         self._forecast = fit_forecast(
             self._ranked,
             [member.climbed for member in alive],
-            float(sum(((top - top.mean()) ** 2).sum() for top in tops)),
-            sum(len(top) - 1 for top in tops),
+            [(variance(m.top), len(m.top) - 1) for m in alive if len(m.top) > 1],
         )
         ranked = list(self._expected)
         for places in self._at_top:

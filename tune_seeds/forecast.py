@@ -103,16 +103,15 @@ def normal_score(ranked: Sequence[float], value: float) -> float:
 def fit_forecast(
     ranked: Sequence[Sequence[float]],
     climbed: Sequence[Sequence[float]],
-    squares: float,
-    degrees: int,
+    spreads: Sequence[tuple[float, int]],
 ) -> Forecast:
     """Fit the lines between neighbouring rungs, and chain them to the last epoch.
 
     Args:
         ranked: per level, all scores of one seed there, sorted.
         climbed: per group that is in the race, its scores level by level, as far as it is.
-        squares: summed squared deviations of seeds from their group's mean at the last epoch.
-        degrees: how many degrees of freedom those have.
+        spreads: per group with several seeds at the last epoch, their variance and its degrees of
+            freedom, at least 1.
     """
     last = len(ranked) - 1
     top = np.array([scores[last] for scores in climbed if len(scores) > last])
@@ -130,7 +129,7 @@ def fit_forecast(
         steps.append(_line(x, higher))
     spread = float(top.var(ddof=1)) if len(top) > 1 else 1.0
     left = steps[-1].variance if steps else spread
-    noise = (squares + PRIOR_SEED_WEIGHT * PRIOR_SEED_SHARE * left) / (degrees + PRIOR_SEED_WEIGHT)
+    noise = _pooled(spreads, PRIOR_SEED_SHARE * left)
     between = max(left - noise, _LEAST_SHARE * left, 1e-300)
     lines: list[Line] = []
     for level in reversed(range(last)):
@@ -159,6 +158,19 @@ def expected_rise(ahead: float, variance: float) -> float:
     z = abs(ahead) / spread
     density = math.exp(-z * z / 2) / math.sqrt(2 * math.pi)
     return spread * (density - z * 0.5 * math.erfc(z / math.sqrt(2)))
+
+
+def _pooled(spreads: Sequence[tuple[float, int]], prior: float) -> float:
+    """Variance of a seed: the median over groups, so one seed that collapsed does not drown all.
+
+    The median of a χ² with d degrees of freedom is about d(1 − 2/9d)³ (Wilson & Hilferty 1931,
+    doi:10.1073/pnas.17.12.684); each variance is divided by that share first.
+    """
+    if not spreads:
+        return prior
+    seen = float(np.median([variance / (1 - 2 / (9 * d)) ** 3 for variance, d in spreads]))
+    n = len(spreads)
+    return (n * seen + PRIOR_SEED_WEIGHT * prior) / (n + PRIOR_SEED_WEIGHT)
 
 
 def _line(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> Line:

@@ -11,8 +11,10 @@ from typing import Any
 
 import pyarrow.fs
 
+from tune_seeds.adaptive import Adaptive
 from tune_seeds.journal import HEADER, exists, read_bytes, write_atomically
 from tune_seeds.ledger import Rung
+from tune_seeds.policy import Policy, SuccessiveHalving
 from tune_seeds.seeding import MAX_SEED
 from tune_seeds.statistics.confirmation import require_fresh
 
@@ -26,6 +28,7 @@ class Header:
         metric: what is tuned.
         mode: ``"max"`` or ``"min"``.
         time_attr: the report key that counts progress.
+        policy: who goes on: ``"halving"`` or ``"adaptive"``.
         rungs: (epochs, seeds) of each rung, lowest first.
         reduction_factor: η of successive halving.
         n_finalists: groups that are to hold every epoch and every seed.
@@ -43,6 +46,7 @@ class Header:
     metric: str
     mode: str
     time_attr: str
+    policy: str
     rungs: tuple[Rung, ...]
     reduction_factor: float
     n_finalists: int
@@ -54,6 +58,13 @@ class Header:
     search_seed: int | None
     param_space: dict[str, Any]
     version: str
+
+    def make_policy(self) -> Policy:
+        """A new policy, as the study declared it."""
+        if self.policy == "halving":
+            return SuccessiveHalving(self.rungs, self.reduction_factor, self.n_finalists)
+        epochs = sorted({rung.epochs for rung in self.rungs})
+        return Adaptive(epochs, len(self.seeds), self.reduction_factor, self.n_finalists)
 
     def write(self, fs: pyarrow.fs.FileSystem, path: str) -> None:
         """Record it in an experiment's directory."""

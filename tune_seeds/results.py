@@ -33,7 +33,6 @@ from tune_seeds.integrity import check_integrity, rebuild, recorded_aggregate
 from tune_seeds.journal import read_events
 from tune_seeds.labels import flat
 from tune_seeds.ledger import Ledger, Outcome, Rung, RunKey
-from tune_seeds.policy import SuccessiveHalving
 from tune_seeds.race import Race
 from tune_seeds.results_json import to_json
 from tune_seeds.standing import ranking, standing
@@ -106,9 +105,7 @@ class SeedResults:
         self.ledger = Ledger(self.seeds, self.header.metric, self.header.mode)
         self.race = Race(
             self.ledger,
-            SuccessiveHalving(
-                self.header.rungs, self.header.reduction_factor, self.header.n_finalists
-            ),
+            self.header.make_policy(),
             recorded_aggregate(self.header.aggregate, aggregate),
             OnSeedFailure(self.header.on_seed_failure),
         )

@@ -44,7 +44,8 @@ def build_rungs(
     Args:
         epochs: the milestones, rising.
         n_seeds: how many seeds the study has.
-        seeds_per_rung: ``"all"``, every seed at every rung; ``"ladder"``, one seed until the last
+        seeds_per_rung: ``"adaptive"``, one seed until the last epoch and then one more at a time;
+            ``"all"``, every seed at every rung; ``"ladder"``, one seed until the last
             epoch and then all of them; or a number for each milestone, never falling. Where the
             last number is below ``n_seeds`` one more rung, (last epoch, all seeds), is added.
 
@@ -52,13 +53,17 @@ def build_rungs(
         ValueError: the list has the wrong length, falls, or asks for more seeds than exist.
     """
     if isinstance(seeds_per_rung, str):
+        if seeds_per_rung == "adaptive":
+            # One seed up to the last epoch, then one more at a time.
+            more = [Rung(epochs[-1], k) for k in range(2, n_seeds + 1)]
+            return (*(Rung(e, 1) for e in epochs), *more)
         if seeds_per_rung == "all":
             counts = [n_seeds] * len(epochs)
         elif seeds_per_rung == "ladder":
             counts = [1] * len(epochs)
         else:
             raise ValueError(
-                "seeds_per_rung must be 'all', 'ladder' or a list of numbers, got "
+                "seeds_per_rung must be 'adaptive', 'all', 'ladder' or a list of numbers, got "
                 f"{seeds_per_rung!r}"
             )
     else:

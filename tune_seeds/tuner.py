@@ -149,6 +149,7 @@ class SeedTuner:
             metric=metric,
             mode=mode,
             time_attr=self._trainable.time_attr,
+            policy="adaptive" if halving and seeds_per_rung == "adaptive" else "halving",
             rungs=rungs,
             reduction_factor=eta,
             n_finalists=n_finalists,
@@ -292,7 +293,7 @@ class SeedTuner:
         tune_config = self._arguments.tune_config
         race = Race(
             Ledger(header.seeds, header.metric, header.mode),
-            SuccessiveHalving(header.rungs, header.reduction_factor, header.n_finalists),
+            header.make_policy(),
             get_aggregate(self._arguments.aggregate),
             OnSeedFailure(header.on_seed_failure),
             Confirm(header.confirm_seeds, header.confirm_top) if header.confirm_seeds else None,

@@ -1,6 +1,5 @@
 """Small trainings, each with one thing in it that a pause or another process could change."""
 
-
 from __future__ import annotations
 
 import copy

@@ -127,6 +127,7 @@ def _open(path: Path, made: MadeUp, rungs: tuple[Rung, ...]) -> tuple[Study, See
         seeds=tuple(made.seeds),
         metric=made.metric,
         mode="max",
+        policy="halving",
         time_attr="epoch",
         rungs=rungs,
         reduction_factor=made.reduction_factor,
