@@ -240,6 +240,8 @@ class LightningTrainer:
         for name in ("lightning.pytorch", "lightning.fabric"):
             logging.getLogger(name).setLevel(logging.WARNING)
         warnings.filterwarnings("ignore", category=PossibleUserWarning)
+        # Lightning 2.6.6 asks torch 2.13 for a deprecated class, once in each process.
+        warnings.filterwarnings("ignore", message="`isinstance.treespec, LeafSpec")
         reset_process(self.threads)
         seed_run(config["seed"])
         module, data, kwargs = self.build(config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -66,6 +67,9 @@ class SeededTrainable:
             # Ray ends a paused run's thread before it reuses the process, and gives up on the next
             # trial, for good and in silence, if that takes more than two seconds.
             os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"] = "600"
+            for name in ("ray.train", "ray.tune"):
+                # A line for each checkpoint of each run would drown what the study says itself.
+                logging.getLogger(name).setLevel(logging.WARNING)
             set_plan(plan)
             train(config, plan)
 
