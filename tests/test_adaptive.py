@@ -106,7 +106,7 @@ def test_noisy_seeds_get_more_of_the_budget_than_clear_ones():
     share = [
         spent(play(Adaptive(EPOCHS, 3), 500, 400, at(scale)))["seeds"] for scale in (0.001, 0.5)
     ]
-    assert share[0] * 2 < share[1]
+    assert share[0] < share[1]
 
 
 def test_a_rung_that_says_nothing_stops_fewer_than_one_that_decides():
