@@ -49,6 +49,7 @@ class SeedScheduler(TrialScheduler):
         self._trainable = trainable
         self._trials: dict[RunKey, Trial] = {}
         self._stopping: set[RunKey] = set()
+        self._pausing: set[RunKey] = set()
         self._n_swept = 0
         self._warned: set[str] = set()
 
@@ -119,6 +120,7 @@ class SeedScheduler(TrialScheduler):
         for key in race.queue:
             trial = self._trials.get(key)
             if trial is not None and trial.status in (Trial.PENDING, Trial.PAUSED):
+                self._pausing.discard(key)
                 return trial
         return None
 
@@ -172,6 +174,9 @@ class SeedScheduler(TrialScheduler):
                     epoch,
                     time_attr,
                 )
+            # Ray carries a pause out later, when the checkpoint is saved. Until then the trial's
+            # status is RUNNING, though its run may have been promoted and wait for a slot already.
+            self._pausing.add(key)
             return TrialScheduler.PAUSE
         if decision is Decision.FINISH and not self._trainable.ends_itself:
             return TrialScheduler.STOP
@@ -229,6 +234,8 @@ class SeedScheduler(TrialScheduler):
         race = self._study.race
         for key in race.queue:
             trial = self._trials.get(key)
+            if key in self._pausing:
+                continue
             if trial is not None and trial.status == Trial.RUNNING:
                 race.start(key)
             elif trial is not None and trial.status == Trial.ERROR:
