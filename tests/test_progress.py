@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 import logging
 import math
+import os
 
 import pytest
 from benchmarks.made_up import MadeUp, steps
@@ -98,21 +100,34 @@ def test_the_plan_is_near_from_the_beginning_and_never_below_what_was_trained(tm
     assert plans[0] == pytest.approx(trained_epochs(study.race), rel=0.35)
 
 
+def test_a_confirmation_is_planned_and_told(tmp_path):
+    made = dataclasses.replace(MADE, confirm_seeds=(1, 2, 3))
+    screens, text, study = shown(made, tmp_path / "study", terminal=False)
+    assert planned_epochs(study.race, 12, 3, 3, 6) >= trained_epochs(study.race) + 2 * 3 * 9
+    assert sum("on 3 fresh seeds" in line for line in text.splitlines()) == 2
+    assert "waiting" not in screens[-2]
+
+
 def test_the_advice_is_the_line_to_type():
     assert "SeedTuner.restore('s3://bucket/study', trainable).fit()" in resume_advice(
         "s3://bucket/study"
     )
 
 
-def test_rays_words_on_trials_are_kept_back_and_its_errors_are_not(caplog):
+def test_rays_words_on_trials_are_kept_back_and_its_errors_are_not():
     logger = logging.getLogger("ray.tune.tune")
-    with quiet_ray():
+    left_out = logging.makeLogRecord({"msg": "Trials did not complete: %s"})
+    with quiet_ray(0):
         assert not logger.isEnabledFor(logging.WARNING)
-        assert not logger.filter(logging.makeLogRecord({"msg": "Trials did not complete: %s"}))
+        assert not logger.filter(left_out)
         assert logger.filter(
             logging.makeLogRecord({"msg": "Experiment state snapshotting failed:"})
         )
-    assert logger.filter(logging.makeLogRecord({"msg": "Trials did not complete: %s"}))
+        assert os.environ["RAY_AIR_NEW_OUTPUT"] == "0"
+    assert "RAY_AIR_NEW_OUTPUT" not in os.environ
+    assert logger.filter(left_out)
+    with quiet_ray(1):
+        assert logger.filter(left_out)
 
 
 @pytest.mark.parametrize(

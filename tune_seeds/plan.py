@@ -7,7 +7,7 @@ from tune_seeds.race import Race
 
 
 def planned_epochs(
-    race: Race, n_configs: int, reduction_factor: float, n_finalists: int
+    race: Race, n_configs: int, reduction_factor: float, n_finalists: int, n_confirm: int = 0
 ) -> int | None:
     """The epochs of the whole study, trained ones included.
 
@@ -19,6 +19,7 @@ def planned_epochs(
         n_configs: how many the search is to suggest.
         reduction_factor: η of the policy.
         n_finalists: groups that are to reach the last rung.
+        n_confirm: runs on fresh seeds that are to follow.
 
     Returns:
         None where runs end by themselves, after a number of epochs that nobody knows.
@@ -39,7 +40,10 @@ def planned_epochs(
         )
         total += n_alive * (sum(upto) - sum(below))
         below = upto
-    return max(round(total), trained_epochs(race))
+    fresh = [run for key, run in race.ledger.items() if key.seed not in race.ledger.seeds]
+    total += max(n_confirm, len(fresh)) * rungs[-1].epochs
+    done = trained_epochs(race) + sum(run.last_epoch for run in fresh)
+    return max(round(total), done)
 
 
 def trained_epochs(race: Race) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -17,10 +18,10 @@ from rich.table import Table
 from rich.text import Text
 
 from tune_seeds.labels import config_text, shortened
-from tune_seeds.ledger import TO_THE_END
-from tune_seeds.plan import planned_epochs, trained_epochs
+from tune_seeds.ledger import TO_THE_END, RunKey
+from tune_seeds.plan import planned_epochs
 from tune_seeds.race import Race
-from tune_seeds.standing import Standing, State, ranking, standing
+from tune_seeds.standing import Standing, State, fresh_standing, ranking, standing
 from tune_seeds.study import Study
 
 _REFRESH_S = 0.5
@@ -41,6 +42,7 @@ class Progress(Callback):
         n_configs: how many configs are to be tried.
         reduction_factor: η, for the estimate of what is left.
         n_finalists: likewise.
+        n_confirm: runs on fresh seeds that are to follow; likewise.
         console: where to show it; None for standard output.
     """
 
@@ -51,15 +53,16 @@ class Progress(Callback):
         *,
         reduction_factor: float = 4.0,
         n_finalists: int = 3,
+        n_confirm: int = 0,
         console: Console | None = None,
     ) -> None:
         self._race = study.race
         self._n_configs = n_configs
-        self._plan = (reduction_factor, n_finalists)
+        self._plan = (reduction_factor, n_finalists, n_confirm)
         self._console = console or Console()
         self._news = _News(study.race)
         self._start = time.monotonic()
-        self._start_epochs = trained_epochs(study.race)
+        self._start_epochs = _epochs(study.race)
         self._drawn = -math.inf
         self._happening = "starting"
         self._live: Live | None = None
@@ -111,7 +114,7 @@ class Progress(Callback):
     def _bar(self) -> RenderableType:
         race = self._race
         elapsed = time.monotonic() - self._start
-        done = trained_epochs(race)
+        done = _epochs(race)
         n = f"{len(race.groups)}/{self._n_configs} configs"
         planned = planned_epochs(race, self._n_configs, *self._plan)
         grid = Table.grid(padding=(0, 1))
@@ -145,6 +148,8 @@ class _News:
         self._race = race
         self._n_scored = {name: len(group.scores) for name, group in race.groups.items()}
         self._n_failed = len(race.failed)
+        self._told: set[tuple[str, tuple[int, ...]]] = set()
+        self._confirmed()
 
     def take(self) -> list[str]:
         """The news since the last call."""
@@ -161,7 +166,26 @@ class _News:
             why = "; ".join(f"seed {seed}: {error}" for seed, error in failures.items())
             news.append(f"{name} failed, {shortened(why, 200)}")
         self._n_failed = len(race.failed)
+        news.extend(self._confirmed())
         return news
+
+    def _confirmed(self) -> list[str]:
+        news, ledger = list[str](), self._race.ledger
+        if not ledger.fresh_seeds:
+            return news
+        for name in self._race.groups:
+            seeds = tuple(s for s in ledger.fresh_seeds if RunKey(name, s) in ledger)
+            if (name, seeds) in self._told or not seeds:
+                continue
+            found = fresh_standing(self._race, name, seeds)
+            if found.values:
+                self._told.add((name, seeds))
+                news.append(f"{name} scored {found.score:.6g} on {len(seeds)} fresh seeds")
+        return news
+
+
+def _epochs(race: Race) -> int:
+    return sum(run.last_epoch for run in race.ledger.values())
 
 
 def _row(item: Standing) -> list[Text]:
@@ -198,18 +222,38 @@ def resume_advice(path: str) -> str:
 
 
 @contextmanager
-def quiet_ray() -> Generator[None]:
-    """Keep back what Ray Tune says of trials, and how to resume those; its other errors stay."""
-    loggers = {name: logging.getLogger(name) for name in ("ray.tune", "ray.tune.tune")}
-    level = loggers["ray.tune"].level
-    loggers["ray.tune"].setLevel(logging.ERROR)
-    loggers["ray.tune.tune"].addFilter(_about_more_than_trials)
+def quiet_ray(verbose: int) -> Generator[None]:
+    """Keep back what Ray Tune says of trials, and how to resume those; its other errors stay.
+
+    Args:
+        verbose: as for ``RunConfig``; above 0 everything is said.
+    """
+    if verbose > 0:
+        yield
+        return
+    tune = logging.getLogger("ray.tune")
+    talkers = [logging.getLogger(f"ray.tune.{name}") for name in _TALKERS]
+    level, output = tune.level, os.environ.get(_NEW_OUTPUT)
+    tune.setLevel(logging.ERROR)
+    # The new output prints a header and every error at verbose=0 too, the old one does not.
+    os.environ[_NEW_OUTPUT] = "0"
+    for talker in talkers:
+        talker.addFilter(_is_not_about_one_trial)
     try:
         yield
     finally:
-        loggers["ray.tune"].setLevel(level)
-        loggers["ray.tune.tune"].removeFilter(_about_more_than_trials)
+        tune.setLevel(level)
+        os.environ.pop(_NEW_OUTPUT)
+        if output is not None:
+            os.environ[_NEW_OUTPUT] = output
+        for talker in talkers:
+            talker.removeFilter(_is_not_about_one_trial)
 
 
-def _about_more_than_trials(record: logging.LogRecord) -> bool:
-    return not str(record.msg).startswith("Trials did not complete")
+_NEW_OUTPUT = "RAY_AIR_NEW_OUTPUT"
+_TALKERS = ("tune", "execution.tune_controller")
+
+
+def _is_not_about_one_trial(record: logging.LogRecord) -> bool:
+    told = ("Trials did not complete", "Trial task failed for trial")
+    return not str(record.msg).startswith(told)

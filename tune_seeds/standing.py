@@ -168,7 +168,7 @@ def _state(race: Race, name: str, live: bool) -> State:
     if race.policy.rungs[-1] in group.scores:
         return State.COMPLETE
     if not group.heading:
-        return State.WAITING if live and not race.done else State.STOPPED
+        return State.WAITING if live and not race.search_over else State.STOPPED
     if not live:
         return State.UNFINISHED
     keys = {RunKey(name, seed) for seed in race.ledger.seeds}

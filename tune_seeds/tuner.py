@@ -313,7 +313,7 @@ class SeedTuner:
             flush=True,
         )
         try:
-            with quiet_ray():
+            with quiet_ray(self._verbose()):
                 self._run(study, search, num_samples)
         except TuneError:
             if study.fatal is not None:
@@ -367,8 +367,7 @@ class SeedTuner:
             sync_config=run_config.sync_config,
             log_to_file=run_config.log_to_file,
             progress_reporter=run_config.progress_reporter,
-            # RunConfig fills in Ray's default; what the user gave is kept beside it.
-            verbose=getattr(run_config, "_verbose", None) or 0,
+            verbose=self._verbose(),
             raise_on_failed_trial=False,
             callbacks=[
                 *(run_config.callbacks or []),
@@ -378,9 +377,14 @@ class SeedTuner:
                     num_samples,
                     reduction_factor=header.reduction_factor,
                     n_finalists=header.n_finalists,
+                    n_confirm=len(header.confirm_seeds) * header.confirm_top,
                 ),
             ],
         )
+
+    def _verbose(self) -> int:
+        # RunConfig fills in Ray's default; what the user gave is kept beside it.
+        return int(getattr(self._arguments.run_config, "_verbose", None) or 0)
 
     def _write_arguments(self) -> None:
         self._fs.create_dir(self.path)

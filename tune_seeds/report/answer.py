@@ -43,7 +43,7 @@ def answer(results: SeedResults) -> str:
                 ("finished on every seed", str(len(finalists))),
             ]
         )
-        + html.table(Table("", ("seed", metric), rows), fold=10)
+        + html.table(Table("", ("seed", metric), rows), fold=10, kind="small")
         + _sureness(results, best)
     )
 

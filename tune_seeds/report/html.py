@@ -29,13 +29,13 @@ def chart(name: str) -> str:
     return f'<div id="{name}-key" class="marks"></div>{figure}'
 
 
-def table(content: Table, *, fold: int = 30) -> str:
-    """A table, with the rows beyond ``fold`` to be opened."""
+def table(content: Table, *, fold: int = 30, kind: str = "") -> str:
+    """A table of class ``kind``, with the rows beyond ``fold`` to be opened."""
     head = "".join(f"<th>{escape(cell)}</th>" for cell in content.header)
 
     def part(rows: Sequence[Sequence[str]]) -> str:
         return (
-            f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
+            f'<div class="scroll"><table class="{kind}"><thead><tr>{head}</tr></thead>'
             f"<tbody>{_rows(rows)}</tbody></table></div>"
         )
 
