@@ -50,11 +50,13 @@ class Slot:
         get: the state as tensors and plain types.
         put: puts such a state back.
         always: it travels even where it has not changed (generators: reading them is cheap).
+        plain: the state is the value itself, so that a place that is not there can be made.
     """
 
     get: Callable[[], Any]
     put: Callable[[Any], None]
     always: bool = False
+    plain: bool = False
 
 
 class Carried:
@@ -76,7 +78,7 @@ class Carried:
         for path, slot in self._walk():
             state = slot.get()
             if slot.always or digest(state) != self._pristine.get(path):
-                changed[path] = state
+                changed[path] = {"state": state, "plain": slot.plain}
         return changed
 
     def restore(self, state: Mapping[str, Any]) -> list[str]:
@@ -87,12 +89,12 @@ class Carried:
         """
         slots = dict(self._walk())
         missing: list[str] = []
-        for path, value in state.items():
-            slot = slots.get(path) or self._parent_slot(path)
+        for path, saved in state.items():
+            slot = slots.get(path) or (self._parent_slot(path) if saved["plain"] else None)
             if slot is None:
                 missing.append(path)
             else:
-                slot.put(value)
+                slot.put(saved["state"])
         return missing
 
     def _parent_slot(self, path: str) -> Slot | None:
@@ -233,7 +235,7 @@ def _attribute_slot(owner: Any, name: str) -> Slot:
             return
         setattr(owner, name, new)
 
-    return Slot(lambda: _encode(getattr(owner, name)), put)
+    return Slot(lambda: _encode(getattr(owner, name)), put, plain=True)
 
 
 def _buffer_slot(module: nn.Module, name: str) -> Slot:

@@ -155,8 +155,8 @@ class DrawingModule(Net):
 class HiddenState(Net):
     """State that no ``state_dict`` holds: a running mean, a counter, a generator, a buffer."""
 
-    def __init__(self):
-        super().__init__()
+    def __init__(self, lr: float = 0.05):
+        super().__init__(lr)
         self.running = 0.0
         self.counts = {"steps": 0}
         self.generator = torch.Generator().manual_seed(torch.initial_seed() % 2**31)
@@ -203,10 +203,6 @@ class OwnEMA(lightning.Callback):
 
 class Everything(HiddenState):
     """As much at once as one module can hold."""
-
-    def __init__(self, lr: float = 0.05):
-        super().__init__()
-        self.lr = lr
 
     def on_fit_start(self):
         torch.rand(3)

@@ -183,7 +183,7 @@ def study(
         run_config=tune.RunConfig(
             name="exactness",
             storage_path=storage,
-            failure_config=tune.FailureConfig(max_failures=1),
+            failure_config=tune.FailureConfig(max_failures=2),
         ),
         n_finalists=len(lrs),
         **kwargs,
