@@ -1,3 +1,4 @@
+# pyright: reportPrivateUsage=false
 """State of a run that no ``state_dict`` holds: generators, counters, shadow weights.
 
 A Lightning checkpoint holds what ``state_dict`` returns. A user's own ``torch.Generator``, a

@@ -1,3 +1,4 @@
+# pyright: reportPrivateUsage=false
 """Lightning's fit loop, paused and resumed between epochs without a trace.
 
 Lightning saves in ``on_train_epoch_end`` and resumes inside the finished epoch: plateau schedulers
@@ -12,7 +13,7 @@ one, where an uninterrupted fit would be.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -121,7 +122,7 @@ class ExactFitLoop(_FitLoop):
             self._on_end()
 
     @contextmanager
-    def _between_epochs(self) -> Iterator[None]:
+    def _between_epochs(self) -> Generator[None]:
         """A place where saving is exact, and drawing has no effect on training."""
         before = rng_state()
         assert self._carried is not None
@@ -160,7 +161,7 @@ class ExactFitLoop(_FitLoop):
         for i, states in self._workers.items():
             states.restart()
             loader = self._train_loaders()[i]
-            self._borrowed.append((loader, cast(Any, loader).generator))
+            self._borrowed.append((loader, loader.generator))
         assert self._carried is not None
         missing = self._carried.restore(state["carried"])
         if missing:
@@ -185,7 +186,7 @@ class ExactFitLoop(_FitLoop):
         return [] if combined is None else combined.flattened
 
     def _roots(self) -> dict[str, Any]:
-        trainer = self.trainer
+        trainer = cast(Any, self.trainer)
         roots: dict[str, Any] = {"model": trainer.lightning_module}
         if trainer.datamodule is not None:
             roots["data"] = trainer.datamodule

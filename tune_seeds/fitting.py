@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
 
 from tune_seeds.environment import fingerprint
 from tune_seeds.fit_loop import ExactFitLoop
@@ -74,6 +75,11 @@ def fit(
     run = RunCallback(plan, report, stops=plan.last_epoch < kwargs["max_epochs"])
     kwargs["callbacks"] = [*callbacks, run]
     trainer = Trainer(**kwargs)
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            # With it a logger announces hyperparameters of its own: one HPARAMS row per run, and
+            # columns in the place of the study's. It still writes hparams.yaml.
+            logger._default_hp_metric = False  # pyright: ignore[reportPrivateUsage]
     ExactFitLoop(trainer, partial(run.on_epoch, trainer), partial(run.on_end, trainer))
     if checkpoint is None:
         trainer.fit(module, **data)

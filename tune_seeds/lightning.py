@@ -202,7 +202,7 @@ class LightningTrainer:
         if self._datamodule is not None:
             targets["data"] = self._datamodule
         elif any(map(_is_factory, self._loaders)):
-            targets["data"] = _merged([loader for loader in self._loaders if _is_factory(loader)])
+            targets["data"] = _merged(list(filter(_is_factory, cast(list[Any], self._loaders))))
         targets["trainer"] = Trainer
         return targets
 
@@ -215,6 +215,11 @@ class LightningTrainer:
                 near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise ValueError(f"lightning.Trainer takes no {name!r}{hint}")
+        if self._trainer_kwargs.get("reload_dataloaders_every_n_epochs", 0) > 1:
+            raise ValueError(
+                "reload_dataloaders_every_n_epochs must be 0 or 1: loaders that were made some "
+                "epochs before a pause can't be made again as they were"
+            )
         for callback in as_list(self._trainer_kwargs.get("callbacks")):
             if isinstance(callback, EarlyStopping):
                 raise ValueError(

@@ -15,7 +15,7 @@ import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from lightning import Trainer
 from lightning.pytorch.loops.fit_loop import (
@@ -58,12 +58,12 @@ def traced_in_process(
         AuditError: a run failed.
     """
     # Each trainable is a pickle of its own, as in a worker that gets one study's trainable.
-    pickled = [(cast(bytes, cloudpickle.dumps(job[0])), dict(job[1]), list(job[2])) for job in jobs]
+    pickled = [(cloudpickle.dumps(job[0]), dict(job[1]), list(job[2])) for job in jobs]
     places = [os.path.abspath(place) for place in sys.path if os.path.isdir(place or ".")]
     variables = {**PROCESS_VARIABLES, "PYTHONHASHSEED": str(hash_seed)}
     with tempfile.TemporaryDirectory() as directory:
         job_file, result_file = Path(directory) / "job", Path(directory) / "result"
-        job_file.write_bytes(cast(bytes, pickle.dumps((places, pickled, n_epochs, n_batches))))
+        job_file.write_bytes(pickle.dumps((places, pickled, n_epochs, n_batches)))
         done = subprocess.run(
             [sys.executable, "-m", "tune_seeds.auditing.process", str(job_file), str(result_file)],
             env={**os.environ, **variables},

@@ -1,3 +1,4 @@
+# pyright: reportPrivateUsage=false
 """Noting who seeds which generator: what a run depends on beside its seed, or instead of it."""
 
 from __future__ import annotations
@@ -5,7 +6,7 @@ from __future__ import annotations
 import functools
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,7 +35,7 @@ _CLASSES: list[tuple[Any, str, str]] = [
 
 
 @contextmanager
-def noted(calls: list[SeedCall]) -> Iterator[None]:
+def noted(calls: list[SeedCall]) -> Generator[None]:
     """Append every call that seeds a generator, except those that libraries make."""
     originals = [(owner, name, getattr(owner, name)) for owner, name, _ in _FUNCTIONS + _CLASSES]
     for owner, name, title in _FUNCTIONS:

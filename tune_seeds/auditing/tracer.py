@@ -1,3 +1,4 @@
+# pyright: reportPrivateUsage=false
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 """The callback that takes a run's trace."""
@@ -51,7 +52,7 @@ class Tracer(Callback):
                 self._handles.append(
                     module.register_forward_hook(functools.partial(self._after_layer, name))
                 )
-        for owner in (pl_module, *trainer.callbacks):
+        for owner in (pl_module, *cast(Any, trainer).callbacks):
             if owner is not self and not type(owner).__module__.startswith("tune_seeds."):
                 self._listen(owner, [name for name in dir(type(owner)) if name.startswith("on_")])
         for logger in trainer.loggers:
