@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -221,24 +220,3 @@ def test_every_history_ends_with_complete_finalists(
     assert race.done
     if complete:
         assert race.policy.leader() in complete
-
-
-def test_a_decision_takes_as_long_with_a_thousand_groups_as_with_a_hundred():
-    def seconds_per_step(n_groups: int) -> float:
-        policy = Adaptive(EPOCHS, 3)
-        play(policy, n_groups, n_groups)
-        start = time.perf_counter()
-        steps = play_on(policy, n_groups, 200)
-        return (time.perf_counter() - start) / steps
-
-    def play_on(policy: Adaptive, offset: int, n: int) -> int:
-        for i in range(n):
-            step = policy.propose(exhausted=False) or (f"g{offset + i}", policy.first())
-            policy.promoted(*step)
-            value = curve(int(step[0][1:]), 0, step[1].epochs)
-            policy.scored(step[0], step[1], (value,) * step[1].n_seeds, value)
-        return n
-
-    few = min(seconds_per_step(100) for _ in range(3))
-    many = min(seconds_per_step(1000) for _ in range(3))
-    assert many < 5 * few
