@@ -6,14 +6,17 @@ import statistics
 import string
 from pathlib import Path
 
+import own_logger
 import pytest
+import tiny
 from benchmarks.made_up import MadeUp, make, steps
+from lightning.pytorch.loggers import TensorBoardLogger
 from pictures import browser, hparams_page
 from pictures.board import board
 from ray import tune
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tune_seeds import SeedResults
+from tune_seeds import LightningTrainer, SeedResults, SeedTuner
 from tune_seeds.eventfile import EventFile
 from tune_seeds.hparams import Columns
 from tune_seeds.labels import config_text, differing, flat, path_name, short_names
@@ -206,6 +209,36 @@ def test_an_event_file_is_not_made_before_there_is_something_to_write(tmp_path):
     scalars = _scalars(tmp_path / "run")
     assert scalars["a"] == [(3, 1.5), (4, 2.5)]
     assert math.isnan(scalars["b"][0][1])
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_real_study_with_a_lightning_logger_of_its_own(tmp_path):
+    """Synced artifacts put Lightning's event files beside ours; rows and columns stay ours."""
+    tuner = SeedTuner(
+        LightningTrainer(
+            own_logger.LoggingModule,
+            tiny.TinyData,
+            trainer_kwargs={"max_epochs": 2, "logger": TensorBoardLogger("own")},
+        ),
+        seeds=[47, 881],
+        param_space={"lr": tune.loguniform(1e-3, 1e-1), "width": tune.grid_search([4, 8])},
+        tune_config=tune.TuneConfig(metric="val/loss", mode="min", num_samples=2),
+        run_config=tune.RunConfig(
+            name="study",
+            storage_path=str(tmp_path),
+            sync_config=tune.SyncConfig(sync_artifacts=True),
+        ),
+    )
+    results = tuner.fit()
+    assert list((tmp_path / "study").glob("*/own/lightning_logs/version_0/*tfevents*"))
+    with board(str(tmp_path / "study")) as server:
+        rows = {row["name"]: row for row in server.wait_for_rows(4)}
+        infos = server.hparams("experiment")["hparamInfos"]
+    assert set(rows) == {"g0001", "g0002", "g0003", "g0004"}
+    assert {info["name"] for info in infos} == {"lr", "width"}
+    for name, group in results.groups.set_index("group").iterrows():
+        assert rows[name]["metrics"]["val/loss"] == pytest.approx(group["mean"], rel=1e-6)
+        assert rows[name]["metrics"]["seeds"] == 2
 
 
 @pytest.mark.skipif(browser.executable() is None, reason="chromium is not installed")

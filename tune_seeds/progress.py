@@ -63,6 +63,7 @@ class Progress(Callback):
         self._news = _News(study.race)
         self._start = time.monotonic()
         self._start_epochs = _epochs(study.race)
+        self._pace: tuple[float, int] | None = None
         self._drawn = -math.inf
         self._happening = "starting"
         self._live: Live | None = None
@@ -121,8 +122,12 @@ class Progress(Callback):
         if planned is None:
             grid.add_row(Text(f"{clock(elapsed)}  {n}, {done} epochs, {len(race.busy)} runs"))
             return grid
-        new = done - self._start_epochs
-        left = "?" if new <= 0 else clock(elapsed * max(planned - done, 0) / new)
+        left = "?"
+        if self._pace is None and done > self._start_epochs:
+            self._pace = (time.monotonic(), done)  # before it, processes were started
+        elif self._pace is not None and done > self._pace[1]:
+            per_epoch = (time.monotonic() - self._pace[0]) / (done - self._pace[1])
+            left = clock(per_epoch * max(planned - done, 0))
         if race.done:
             planned, left = done, clock(0)
         bar = ProgressBar(total=max(planned, 1), completed=done, width=30)
