@@ -42,6 +42,7 @@ from tune_seeds.search import SeedSearch, SeedSearchGenerator
 from tune_seeds.statistics.aggregate import ScoreFunction, get_aggregate
 from tune_seeds.study import Study
 from tune_seeds.tensorboard import SeedTBXLoggerCallback
+from tune_seeds.trackers import filed
 from tune_seeds.trainable import Plan, SeededTrainable
 from tune_seeds.verify import TRAINABLE, load_trainable, store_trainable
 
@@ -370,7 +371,7 @@ class SeedTuner:
             verbose=self._verbose(),
             raise_on_failed_trial=False,
             callbacks=[
-                *(run_config.callbacks or []),
+                *(filed(c, study, run_config.name) for c in run_config.callbacks or []),
                 SeedTBXLoggerCallback(study, self._arguments.param_space),
                 Progress(
                     study,

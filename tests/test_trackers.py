@@ -1,0 +1,130 @@
+"""Without the trackers themselves: ``experiments/trackers.py`` runs the real ones, offline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from benchmarks.made_up import MadeUp, steps
+
+from tune_seeds.trackers import _TOOLS, Filed, filed
+
+
+class WandbLoggerCallback:
+    """As much of Ray's as is touched."""
+
+    def __init__(self) -> None:
+        self.kwargs = {"mode": "offline", "config": {"mine": 1}}
+        self.project = "project"
+        self.calls: list[tuple[Any, ...]] = []
+
+    def on_trial_start(self, iteration, trials, trial, **info):
+        self.calls.append(("start", trial.trial_id, dict(self.kwargs)))
+
+    def on_trial_complete(self, iteration, trials, trial, **info):
+        self.calls.append(("complete", trial.trial_id))
+
+    def on_experiment_end(self, trials, **info):
+        self.calls.append(("end",))
+
+
+class Recorder:
+    """A tool that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, ...]] = []
+
+    def before_start(self, trial, place):
+        self.told.append(("before", trial.trial_id, place))
+
+    def after_start(self, trial, place):
+        self.told.append(("after", trial.trial_id, place))
+
+    def log_config(self, place, config, cells):
+        self.told.append(("config", place, config, cells))
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory):
+    path: Path = tmp_path_factory.mktemp("trackers") / "study"
+    made = MadeUp([{"x": k, "net": {"width": 8}} for k in range(6)], fails=frozenset({(5, 47)}))
+    *_, last = steps(path, made)
+    return last
+
+
+def trial(study, group: str, seed: int) -> Any:
+    (key,) = [key for key in study.trials if key == (group, seed)]
+    return SimpleNamespace(trial_id=study.trials[key], config={**study.race.ledger.configs[group]})
+
+
+def test_a_run_says_its_seed_config_and_group_around_its_start(study):
+    inner, tool = WandbLoggerCallback(), Recorder()
+    callback = Filed(inner, tool, study, "cifar")
+    one = trial(study, "g0002", 47)
+    callback.on_trial_start(0, [], one)
+    place = {"config_id": "g0002", "group": "cifar/g0002", "seed": 47}
+    assert tool.told == [("before", one.trial_id, place), ("after", one.trial_id, place)]
+    assert [call[0] for call in inner.calls] == ["start"]
+
+
+def test_each_config_is_logged_once_at_the_end_before_the_tool_closes(study):
+    inner, tool = WandbLoggerCallback(), Recorder()
+    Filed(inner, tool, study, "cifar").on_experiment_end([])
+    assert [told[1]["config_id"] for told in tool.told].count("g0001") == 1
+    assert len(tool.told) == 6
+    best = tool.told[0]
+    assert best[2] == {"x": best[2]["x"], "net/width": 8}
+    assert best[3]["seeds"] == 3 and best[3]["epochs"] == 9
+    group = study.race.groups[best[1]["config_id"]]
+    assert best[3]["score"] == group.scores[study.race.policy.rungs[-1]]
+    assert best[3]["interval_low"] < best[3]["score"] < best[3]["interval_high"]
+    one_seed = next(told[3] for told in tool.told if told[3]["seeds"] == 1)
+    assert "std" not in one_seed and "interval_low" not in one_seed
+    assert inner.calls == [("end",)]
+
+
+def test_a_run_that_did_not_start_since_a_restore_is_not_ended(study):
+    inner = WandbLoggerCallback()
+    callback = Filed(inner, Recorder(), study, "cifar")
+    one, other = trial(study, "g0001", 47), trial(study, "g0002", 47)
+    callback.on_trial_start(0, [], one)
+    callback.on_trial_complete(0, [], one)
+    callback.on_trial_complete(0, [], other)
+    assert [call[:2] for call in inner.calls if call[0] == "complete"] == [
+        ("complete", one.trial_id)
+    ]
+
+
+def test_wandb_gets_a_group_for_each_trial_and_keeps_what_the_user_gave(study):
+    inner = WandbLoggerCallback()
+    callback = filed(inner, study, "cifar")
+    assert isinstance(callback, Filed)
+    for group in ("g0001", "g0002"):
+        callback.on_trial_start(0, [], trial(study, group, 47))
+    for (_, _, kwargs), group in zip(inner.calls, ("g0001", "g0002"), strict=True):
+        assert kwargs["group"] == f"cifar/{group}"
+        assert kwargs["mode"] == "offline"
+        assert kwargs["config"] == {
+            "mine": 1,
+            "x": int(group[-1]) - 1,
+            "net/width": 8,
+            "config_id": group,
+            "group": f"cifar/{group}",
+            "seed": 47,
+        }
+
+
+def test_subclasses_of_rays_trackers_are_known_and_others_are_left_alone(study):
+    class Mine(WandbLoggerCallback): ...
+
+    assert isinstance(filed(Mine(), study, "cifar"), Filed)
+    other = object()
+    assert filed(other, study, "cifar") is other
+    assert set(_TOOLS) == {
+        "WandbLoggerCallback",
+        "MLflowLoggerCallback",
+        "AimLoggerCallback",
+        "CometLoggerCallback",
+    }
