@@ -9,7 +9,7 @@ import contextlib
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ray import cloudpickle
 from ray._private.dict import flatten_dict
@@ -65,7 +65,7 @@ def main(job_file: str, result_file: str) -> None:
     trainable = load_trainable(job["trainable"])
     session = Session(trainable.time_attr, job["last"])
     # Ray's functions look for the session in this one place, and offer no way to give another.
-    vars(ray_session)["_session"] = session
+    cast(Any, ray_session)._session = session
     last = TO_THE_END if trainable.max_epochs is None else trainable.max_epochs
     plan = Plan(frozenset(), last)
     set_plan(plan)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from ray.tune import PlacementGroupFactory
@@ -124,7 +124,7 @@ def from_function(function: Callable[[dict[str, Any]], Any], time_attr: str) -> 
 def _share(resources: Mapping[str, float] | PlacementGroupFactory | None) -> tuple[float, float]:
     """CPUs and GPUs of the process that a function runs in."""
     if isinstance(resources, PlacementGroupFactory):
-        bundle = cast(dict[str, float], resources.bundles[0])
+        bundle = resources.bundles[0]
         return bundle.get("CPU", 1), bundle.get("GPU", 0)
     given = resources or {}
     return given.get("cpu", 1), given.get("gpu", 0)
