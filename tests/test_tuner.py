@@ -424,7 +424,10 @@ def test_an_experiment_is_not_overwritten(storage: str):
 
 
 def test_resources_are_checked_before_any_trial(storage: str):
-    tuner = tune_walk(storage, function=tune.with_resources(tiny.walk, {"cpu": 64}))
+    def walk(config):  # of its own: Ray marks the function that it is given
+        tiny.walk(config)
+
+    tuner = tune_walk(storage, function=tune.with_resources(walk, {"cpu": 64}))
     with pytest.raises(ValueError, match="asks for CPU: 64"):
         tuner.fit()
     assert not Path(tuner.path).exists() or not ray_records(tuner.path)

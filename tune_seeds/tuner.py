@@ -24,6 +24,7 @@ from ray.tune import ResumeConfig, TuneError
 from ray.tune.execution.experiment_state import (
     _find_newest_experiment_checkpoint,  # pyright: ignore[reportPrivateUsage]
 )
+from ray.tune.search.sample import Domain, Function
 
 from tune_seeds import options
 from tune_seeds.environment import start_environment
@@ -160,7 +161,7 @@ class SeedTuner:
             confirm_top=confirm_top,
             num_samples=num_samples,
             search_seed=search_seed,
-            param_space=plain(param_space),
+            param_space=plain(_described(param_space)),
             version=version("tune-seeds"),
         )
         self._resume: ResumeConfig | None = None
@@ -397,6 +398,23 @@ class SeedTuner:
     def _uri(self) -> str:
         run_config = self._arguments.run_config
         return f"{str(run_config.storage_path).rstrip('/')}/{run_config.name}"
+
+
+def _described(space: dict[str, Any]) -> dict[str, Any]:
+    """A search space with its domains in words, such as ``float, loguniform in (0.0001, 0.1)``."""
+    described: dict[str, Any] = {}
+    for key, value in space.items():
+        if isinstance(value, Domain):
+            sampler = str(value.get_sampler()).lower()
+            kind = type(value).__name__.lower()
+            described[key] = f"{kind}, {sampler if sampler.isalpha() else 'sampled'}"
+            if not isinstance(value, Function):
+                described[key] += f" in {value.domain_str}"
+        elif isinstance(value, dict):
+            described[key] = _described(cast(dict[str, Any], value))
+        else:
+            described[key] = value
+    return described
 
 
 def _place(run_config: tune.RunConfig) -> tuple[pyarrow.fs.FileSystem, str]:
