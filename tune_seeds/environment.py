@@ -51,7 +51,11 @@ def missing_variables() -> list[str]:
 
 
 def record(
-    seed: int, config: Mapping[str, Any], device: str, code: Callable[..., Any]
+    seed: int,
+    config: Mapping[str, Any],
+    device: str,
+    code: Callable[..., Any],
+    workers: int = 1,
 ) -> dict[str, Any]:
     """What this process would compute a run with; plain types only.
 
@@ -60,6 +64,7 @@ def record(
         config: of the run; values that JSON has no word for are shown by ``repr``.
         device: ``"cpu"`` or ``"cuda"``.
         code: the user's class or function; the git revision is that of its file.
+        workers: processes that train the run together.
     """
     return {
         "seed": seed,
@@ -68,6 +73,7 @@ def record(
         "device": torch.cuda.get_device_name() if device == "cuda" else _cpu_name(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
+        "workers": workers,
         "hash_seed": os.environ.get("PYTHONHASHSEED", "random"),
         "cublas_workspace": os.environ.get("CUBLAS_WORKSPACE_CONFIG"),
         "missing_variables": missing_variables(),

@@ -9,7 +9,8 @@ import inspect
 import logging
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,8 +19,12 @@ from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import EarlyStopping
 from ray import tune
+from ray.tune import PlacementGroupFactory
 
+from tune_seeds.distributed import Workers, train_on_workers, with_ddp
+from tune_seeds.environment import record
 from tune_seeds.fitting import EPOCH, Report, as_list, fit
+from tune_seeds.loaders import make_loaders, merged_factories
 from tune_seeds.reporting import TuneReport
 from tune_seeds.routing import parameters, route
 from tune_seeds.seeding import reset_process, seed_run
@@ -27,13 +32,15 @@ from tune_seeds.trainable import Plan, SeededTrainable
 
 # What a run decides by its own arguments, and so can't be given to the trainer.
 _OURS = {
-    "devices": "give gpus=... or cpus=... per run",
+    "devices": "give num_workers=..., and cpus=... or gpus=... for each",
     "num_nodes": "a run is one trial; Ray places trials on nodes",
-    "strategy": "a run trains on one device",
+    "strategy": "a run trains on one device; give num_workers=... for DDP",
     "max_time": "seconds differ between seeds; limit the study with TuneConfig(time_budget_s=...)",
     "max_steps": "rungs are counted in epochs; use max_epochs",
     "fast_dev_run": "it disables what a run reports; use max_epochs and limit_train_batches",
 }
+
+_STRATEGIES = ("ddp", "ddp_find_unused_parameters_true")
 
 # Quiet by default: many runs print into one terminal, and each is logged by TensorBoard anyway.
 _DEFAULTS: dict[str, Any] = {
@@ -64,8 +71,14 @@ class LightningTrainer:
         val_dataloaders: likewise.
         trainer_kwargs: arguments of ``lightning.Trainer``, ``max_epochs`` among them. Callbacks
             and loggers are kept, and copied for each run, so that runs share no state.
-        cpus: CPUs per run, above 0; also the number of torch's threads (rounded down, at least 1).
-        gpus: GPUs per run; below 1 several runs share a GPU.
+        cpus: CPUs per worker, above 0; also the number of torch's threads (rounded down, at least
+            1).
+        gpus: GPUs per worker; below 1 several runs share a GPU, which one worker per run allows.
+        num_workers: processes that train a run; with more than one it is a Ray Train
+            ``TorchTrainer`` with DDP. Each loads its share of the data, in batches as large as the
+            loader's, as in a plain script with ``Trainer(strategy="ddp", devices=num_workers)``.
+            Log metrics with ``sync_dist=True``: what rank 0 logs is what is reported. The
+            trainer's ``strategy`` may then be ``"ddp"`` or ``"ddp_find_unused_parameters_true"``.
 
     Raises:
         ValueError: an argument is out of its range, or contradicts how runs are compared.
@@ -81,6 +94,7 @@ class LightningTrainer:
         trainer_kwargs: Mapping[str, Any] | None = None,
         cpus: float = 1,
         gpus: float = 0,
+        num_workers: int = 1,
     ) -> None:
         if not callable(module) or isinstance(module, LightningModule):
             raise ValueError(
@@ -99,13 +113,21 @@ class LightningTrainer:
         if cpus <= 0:
             raise ValueError(f"cpus must be above 0, got {cpus}")
         if not 0 <= gpus <= 1:
-            raise ValueError(f"gpus must be between 0 and 1 per run, got {gpus}")
+            raise ValueError(f"gpus must be between 0 and 1 per worker, got {gpus}")
+        if isinstance(num_workers, bool) or not isinstance(num_workers, int) or num_workers < 1:
+            raise ValueError(f"num_workers must be a whole number, at least 1, got {num_workers!r}")
+        if num_workers > 1 and gpus not in (0, 1):
+            raise ValueError(
+                f"gpus={gpus} with num_workers={num_workers}: DDP needs a GPU for each worker; "
+                "give gpus=1, or gpus=0 to train on CPUs"
+            )
         self._module = module
         self._datamodule = datamodule
         self._loaders = (train_dataloaders, val_dataloaders)
         self._trainer_kwargs = dict(trainer_kwargs or {})
         self._cpus = cpus
         self._gpus = gpus
+        self._num_workers = num_workers
         self._check_trainer_kwargs()
 
     @property
@@ -137,7 +159,7 @@ class LightningTrainer:
         else:
             names = ("train_dataloaders", "val_dataloaders")
             loaders = zip(names, self._loaders, strict=True)
-            data = {name: _make_loaders(loader, given) for name, loader in loaders}
+            data = {name: make_loaders(loader, given) for name, loader in loaders}
         trainer = {**_DEFAULTS, **copy.deepcopy(self._trainer_kwargs), **routed["trainer"]}
         return module, data, trainer
 
@@ -160,10 +182,15 @@ class LightningTrainer:
             )
         complete = copy.copy(self)
         complete._trainer_kwargs = {**self._trainer_kwargs, "max_epochs": max_epochs}
+        # A trial of several workers only waits for them. Ray refuses one that takes nothing, and a
+        # share of a CPU would keep the workers from the rest of it.
+        alone = {"cpu": self._cpus, "gpu": self._gpus}
+        several = PlacementGroupFactory([{"memory": 1}])
         return SeededTrainable(
             name=_name(self._module),
             train=complete._train,
-            resources={"cpu": self._cpus, "gpu": self._gpus},
+            resources=alone if self._num_workers == 1 else several,
+            workers=() if self._num_workers == 1 else self._workers().bundles,
             time_attr=EPOCH,
             metric_period=self._trainer_kwargs.get("check_val_every_n_epoch") or 1,
             ends_itself=True,
@@ -197,18 +224,29 @@ class LightningTrainer:
                         "into param_space, as a constant or to be searched"
                     )
 
+    def _workers(self) -> Workers:
+        return Workers(self._num_workers, self._cpus, int(self._gpus))
+
     def _targets(self) -> dict[str, Callable[..., Any]]:
         targets: dict[str, Callable[..., Any]] = {"model": self._module}
         if self._datamodule is not None:
             targets["data"] = self._datamodule
-        elif any(map(_is_factory, self._loaders)):
-            targets["data"] = _merged(list(filter(_is_factory, cast(list[Any], self._loaders))))
+        elif (factories := merged_factories(self._loaders)) is not None:
+            targets["data"] = factories
         targets["trainer"] = Trainer
         return targets
 
     def _check_trainer_kwargs(self) -> None:
         known, _ = parameters(Trainer)
+        strategy = self._trainer_kwargs.get("strategy", "ddp")
+        if self._num_workers > 1 and strategy not in _STRATEGIES:
+            raise ValueError(
+                f"trainer_kwargs['strategy'] must be one of {', '.join(map(repr, _STRATEGIES))} "
+                f"where num_workers is above 1, got {strategy!r}"
+            )
         for name in self._trainer_kwargs:
+            if name == "strategy" and self._num_workers > 1:
+                continue
             if name in _OURS:
                 raise ValueError(f"trainer_kwargs must not hold {name!r}: {_OURS[name]}")
             if name not in known:
@@ -250,16 +288,20 @@ class LightningTrainer:
         reset_process(self.threads)
         seed_run(config["seed"])
         module, data, kwargs = self.build(config)
-        defaults = {
-            "accelerator": self.accelerator,
-            "devices": 1,
-            "default_root_dir": os.getcwd(),
-        }
-        return fit(module, data, {**defaults, **kwargs}, plan, report, checkpoint)
+        kwargs = {"accelerator": self.accelerator, "default_root_dir": os.getcwd(), **kwargs}
+        if self._num_workers == 1:
+            kwargs["devices"] = 1
+        else:
+            kwargs = with_ddp(kwargs)
+        return fit(module, data, kwargs, plan, report, checkpoint)
 
     def _train(self, config: dict[str, Any], plan: Plan) -> None:
         device = "cuda" if self._gpus > 0 else "cpu"
-        report = TuneReport(config, device, self._module)
+        describe = partial(record, config["seed"], config, device, self._module, self._num_workers)
+        if self._num_workers > 1:
+            train_on_workers(self.retrain, config, plan, self._workers(), describe)
+            return
+        report = TuneReport(describe)
         checkpoint = cast(Any, tune).get_checkpoint()
         try:
             if checkpoint is None:
@@ -273,31 +315,6 @@ class LightningTrainer:
             gc.collect()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
-
-
-def _is_factory(loader: Any) -> bool:
-    return inspect.isfunction(loader) or inspect.ismethod(loader)
-
-
-def _merged(factories: Sequence[Callable[..., Any]]) -> Callable[..., Any]:
-    """A stand-in with the parameters of all the functions, for routing."""
-    merged: dict[str, inspect.Parameter] = {}
-    for factory in factories:
-        for name, parameter in inspect.signature(factory).parameters.items():
-            merged[name] = parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-
-    def loaders(**kwargs: Any) -> None: ...
-
-    loaders.__name__ = " and ".join(_name(factory) for factory in factories)
-    cast(Any, loaders).__signature__ = inspect.Signature(list(merged.values()))
-    return loaders
-
-
-def _make_loaders(loader: Any, given: Mapping[str, Any]) -> Any:
-    if _is_factory(loader):
-        names, _ = parameters(loader)
-        return loader(**{name: value for name, value in given.items() if name in names})
-    return copy.deepcopy(loader)
 
 
 def _name(target: Any) -> str:

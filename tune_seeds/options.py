@@ -7,12 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-import ray
 from ray import tune
-from ray.tune import PlacementGroupFactory
-from ray.tune.execution.cluster_info import (
-    _is_ray_cluster,  # pyright: ignore[reportPrivateUsage]
-)
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, create_scheduler
 from ray.tune.search import SearchAlgorithm, Searcher, create_searcher
 from ray.tune.search.variant_generator import parse_spec_vars
@@ -203,33 +198,6 @@ def check_run_config(run_config: tune.RunConfig) -> None:
             "CheckpointConfig(checkpoint_frequency, checkpoint_at_end) have no effect here: runs "
             "checkpoint at rungs and at their end; leave both out"
         )
-
-
-def check_resources(resources: Mapping[str, float] | PlacementGroupFactory | None) -> None:
-    """Refuse runs that no node can hold, unless the cluster grows by itself.
-
-    Raises:
-        ValueError: names what is asked for and what the nodes have.
-    """
-    if _is_ray_cluster():
-        return
-    if isinstance(resources, PlacementGroupFactory):
-        bundles = [dict(bundle) for bundle in resources.bundles]
-    else:
-        upper = {"cpu": "CPU", "gpu": "GPU"}
-        bundles = [{upper.get(k, k): v for k, v in (resources or {"cpu": 1}).items()}]
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    for bundle in bundles:
-        if not any(all(node.get(k, 0) >= v for k, v in bundle.items()) for node in nodes):
-            kinds = sorted({k for k in bundle} | {"CPU", "GPU"})
-            have = "; ".join(
-                ", ".join(f"{kind}: {node.get(kind, 0):g}" for kind in kinds) for node in nodes
-            )
-            asked = ", ".join(f"{k}: {v:g}" for k, v in bundle.items())
-            raise ValueError(
-                f"a run asks for {asked}, but no node of the cluster has that ({have}); ask for "
-                "less per run, or start Ray with more"
-            )
 
 
 def _has_random(space: dict[str, Any]) -> bool:

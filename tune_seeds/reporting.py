@@ -44,15 +44,11 @@ class TuneReport:
     """Reports to Ray Tune; the first report of a run carries its environment record.
 
     Args:
-        config: of the run, with ``seed``.
-        device: ``"cpu"`` or ``"cuda"``.
-        code: the user's module class.
+        describe: makes the environment record.
     """
 
-    def __init__(self, config: Mapping[str, Any], device: str, code: Callable[..., Any]) -> None:
-        self._config = config
-        self._code = code
-        self._device = device
+    def __init__(self, describe: Callable[[], dict[str, Any]]) -> None:
+        self._describe = describe
         self._first = cast(Any, tune).get_checkpoint() is None
 
     def __call__(
@@ -62,17 +58,30 @@ class TuneReport:
         fingerprints: Mapping[str, str],
     ) -> None:
         """Report one epoch."""
-        reported: dict[str, Any] = dict(metrics)
+        record = None
         if self._first:
             self._first = False
-            record = environment.record(
-                self._config["seed"], self._config, self._device, self._code
-            )
-            reported[ENVIRONMENT] = json.dumps({**record, **fingerprints}, default=repr)
-        report = cast(Any, tune).report
+            record = {**self._describe(), **fingerprints}
         if save is None:
-            report(reported)
+            report_epoch(metrics, record, None)
             return
         with tempfile.TemporaryDirectory() as directory:
             save(Path(directory))
-            report(reported, checkpoint=cast(Any, tune.Checkpoint).from_directory(directory))
+            report_epoch(metrics, record, Path(directory))
+
+
+def report_epoch(
+    metrics: Mapping[str, float], record: Mapping[str, Any] | None, directory: Path | None
+) -> None:
+    """Report one epoch to Ray Tune.
+
+    Args:
+        metrics: of the epoch.
+        record: the environment record, with a run's first report.
+        directory: of the checkpoint, if there is one.
+    """
+    reported: dict[str, Any] = dict(metrics)
+    if record is not None:
+        reported[ENVIRONMENT] = json.dumps(record, default=repr)
+    checkpoint = None if directory is None else cast(Any, tune.Checkpoint).from_directory(directory)
+    cast(Any, tune).report(reported, checkpoint=checkpoint)

@@ -44,7 +44,8 @@ class SeededTrainable:
     Attributes:
         name: how Ray calls it; the same after a restore.
         train: trains one run in the trial's process; ``config["seed"]`` holds the seed.
-        resources: of one run, as ``tune.with_resources`` takes them.
+        resources: of one run's trial, as ``tune.with_resources`` takes them.
+        workers: what the trial asks of Ray beside that, while it trains: a bundle for each worker.
         time_attr: the report key that counts progress.
         metric_period: the metric is due at multiples of this many epochs.
         ends_itself: whether it stops by itself at the plan's last epoch.
@@ -58,6 +59,7 @@ class SeededTrainable:
     metric_period: int
     ends_itself: bool
     max_epochs: int | None
+    workers: tuple[dict[str, float], ...] = ()
 
     def function(self, plan: Plan) -> Callable[[dict[str, Any]], None]:
         """The Ray Tune function that trains a run by a plan."""

@@ -27,6 +27,7 @@ from ray.tune.execution.experiment_state import (
 from ray.tune.search.sample import Domain, Function
 
 from tune_seeds import options
+from tune_seeds.cluster import check_resources, concurrent_runs
 from tune_seeds.environment import start_environment
 from tune_seeds.field import OnSeedFailure
 from tune_seeds.header import Header, check_fresh_seeds, check_seeds
@@ -288,7 +289,10 @@ class SeedTuner:
             ray.tune.TuneError: Ray failed outside of the trials.
         """
         _start_ray()
-        options.check_resources(self._trainable.resources)
+        check_resources(self._trainable.resources, self._trainable.workers)
+        slots = concurrent_runs(
+            self._arguments.tune_config.max_concurrent_trials, self._trainable.workers
+        )
         if self._resume is None:
             self._write_arguments()
         header = self._header
@@ -300,7 +304,7 @@ class SeedTuner:
             OnSeedFailure(header.on_seed_failure),
             Confirm(header.confirm_seeds, header.confirm_top) if header.confirm_seeds else None,
         )
-        study = Study(self._fs, self.path, race, tune_config.max_concurrent_trials or None)
+        study = Study(self._fs, self.path, race, slots)
         searcher, constants, num_samples = options.make_searcher(
             tune_config,
             self._arguments.param_space,

@@ -119,6 +119,16 @@ class StepSchedule(Net):
         return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
 
+class EstimatedSteps(Net):
+    """Asks the trainer how many steps there will be, before training starts."""
+
+    def configure_optimizers(self):
+        optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr)
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=steps)
+        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+
+
 class Plateau(Net):
     def configure_optimizers(self):
         optimizer = torch.optim.SGD(self.parameters(), lr=self.lr)
@@ -214,6 +224,14 @@ class Everything(HiddenState):
         return Plateau.configure_optimizers(self)
 
 
+class SyncedEverything(Everything):
+    """Its plateau schedule steps alike on all ranks."""
+
+    def validation_step(self, batch, batch_index):
+        x, y = batch
+        self.log("val_loss", F.cross_entropy(self.net(x), y), sync_dist=True)
+
+
 class AugmentedSplit(Data):
     def setup(self, stage: str):
         self.parts = random_split(Images(N_TRAIN + N_VAL, augment=True), [N_TRAIN, N_VAL])
@@ -249,6 +267,7 @@ class Case:
     data: Callable[..., Any] = Data
     config: dict[str, Any] = field(default_factory=dict)
     trainer: dict[str, Any] = field(default_factory=dict)
+    workers: int = 1
 
 
 def _augmented(workers: int, persistent: bool = False) -> dict[str, Any]:
@@ -258,6 +277,7 @@ def _augmented(workers: int, persistent: bool = False) -> dict[str, Any]:
 CASES = {
     "dropout, batch norm, epoch schedule": Case(EpochSchedule),
     "step schedule": Case(StepSchedule),
+    "steps estimated by the trainer": Case(EstimatedSteps),
     "plateau schedule": Case(Plateau),
     "plateau, validation every 3rd epoch": Case(
         Plateau, config={"lr": 0.2}, trainer={"check_val_every_n_epoch": 3}
@@ -291,5 +311,13 @@ CASES = {
         AugmentedSplit,
         {"workers": 1, "persistent": True},
         {"callbacks": [EMAWeightAveraging(decay=0.9), OwnEMA(), DrawingCallback()]},
+    ),
+    "DDP, 2 workers": Case(EpochSchedule, config=_augmented(1), workers=2),
+    "DDP, 2 workers, everything at once": Case(
+        SyncedEverything,
+        AugmentedSplit,
+        {"workers": 1, "persistent": True},
+        {"callbacks": [EMAWeightAveraging(decay=0.9), OwnEMA(), DrawingCallback()]},
+        workers=2,
     ),
 }
