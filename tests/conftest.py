@@ -10,9 +10,10 @@ import pytest
 os.environ.setdefault("RAY_worker_niceness", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
-# Workers import the tests' own modules (tiny.py) by name.
-_HERE = str(Path(__file__).parent)
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_HERE, os.environ.get("PYTHONPATH")]))
+# Workers import the tests' own modules (tiny.py) and those of the experiments by name.
+_HERE = Path(__file__).parent
+_PLACES = [str(_HERE), str(_HERE.parent / "experiments"), os.environ.get("PYTHONPATH", "")]
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, _PLACES))
 
 import ray  # noqa: E402 - reads the environment set above
 

@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 _KEY = "tune_seeds"
 
+_Borrowed = tuple[DataLoader[Any], torch.Generator | None]
+
 
 class ExactFitLoop(_FitLoop):
     """The fit loop of a run.
@@ -55,7 +57,10 @@ class ExactFitLoop(_FitLoop):
         self._resumed: dict[str, Any] | None = None
         self._carried: Carried | None = None
         self._workers: dict[int, WorkerStates] = {}
-        self._borrowed: list[tuple[DataLoader[Any], torch.Generator | None]] = []
+        self._val_workers: dict[int, WorkerStates] = {}
+        self._borrowed: list[_Borrowed] = []
+        self._val_borrowed: list[_Borrowed] = []
+        self._follow_validation()
         trainer.fit_loop = self
 
     def on_save_checkpoint(self) -> dict[str, Any]:
@@ -85,10 +90,34 @@ class ExactFitLoop(_FitLoop):
     def _load_combined_loader_states(self) -> None:
         # The one step between the making of the loaders and their first iteration.
         super()._load_combined_loader_states()
-        saved = {} if self._resumed is None else self._resumed["workers"]
-        self._workers = {
+        self._workers = self._followed(self._train_loaders(), "workers")
+
+    def _follow_validation(self) -> None:
+        """Follow the validation loaders' workers too; they start at the sanity check."""
+        loop = cast(Any, self.epoch_loop.val_loop)
+        setup_data, run = loop.setup_data, loop.run
+
+        def setup_and_follow() -> None:
+            before = loop._combined_loader
+            setup_data()
+            if loop._combined_loader is not before:
+                self._val_workers = self._followed(self._val_loaders(), "val_workers")
+
+        def run_and_note() -> Any:
+            try:
+                return run()
+            finally:
+                for states in self._val_workers.values():
+                    states.end_iteration()
+                _give_back(self._val_borrowed)
+
+        loop.setup_data, loop.run = setup_and_follow, run_and_note
+
+    def _followed(self, loaders: list[Any], name: str) -> dict[int, WorkerStates]:
+        saved = {} if self._resumed is None else self._resumed[name]
+        return {
             i: WorkerStates(loader, saved.get(i))
-            for i, loader in enumerate(self._train_loaders())
+            for i, loader in enumerate(loaders)
             if _is_persistent(loader)
         }
 
@@ -103,15 +132,13 @@ class ExactFitLoop(_FitLoop):
     def advance(self) -> None:
         """One epoch."""
         super().advance()
-        for loader, generator in self._borrowed:
-            loader.generator = generator
-        self._borrowed.clear()
+        _give_back(self._borrowed)
 
     def on_advance_end(self) -> None:
         """End the epoch as Lightning does, then hand over."""
         super().on_advance_end()
         for states in self._workers.values():
-            states.end_epoch()
+            states.end_iteration()
         with self._between_epochs():
             self._on_epoch(self.epoch_progress.current.completed)
 
@@ -125,15 +152,18 @@ class ExactFitLoop(_FitLoop):
     def _between_epochs(self) -> Generator[None]:
         """A place where saving is exact, and drawing has no effect on training."""
         before = rng_state()
-        assert self._carried is not None
         state: dict[str, Any] = {
             "rng": before,
-            "carried": self._carried.state(),
+            "carried": self._carried_state(),
             "workers": {i: states.state() for i, states in self._workers.items()},
+            "val_workers": {i: states.state() for i, states in self._val_workers.items()},
             "metrics": dict(self.trainer.callback_metrics),
             "train_loaded_at": self._last_train_dl_reload_epoch,
             "val_loaded_at": self.epoch_loop.val_loop._last_val_dl_reload_epoch,
-            "val_iterated": [_has_iterator(loader) for loader in self._val_loaders()],
+            "val_iterated": [
+                _has_iterator(loader) or any(loader is lent for lent, _ in self._val_borrowed)
+                for loader in self._val_loaders()
+            ],
         }
         self._ranks = [state]
         if self.trainer.world_size > 1:
@@ -146,6 +176,15 @@ class ExactFitLoop(_FitLoop):
             self._ranks = None
             set_rng_state(before)
 
+    def _carried_state(self) -> dict[str, Any]:
+        assert self._carried is not None
+        for loader, generator in self._val_borrowed:
+            loader.generator = generator
+        try:
+            return self._carried.state()
+        finally:
+            _lend(self._val_borrowed)
+
     def _resume(self, state: dict[str, Any]) -> None:
         for loop in (self, self.epoch_loop, self.epoch_loop.val_loop):
             # The last epoch is over: what follows is no restart but the next epoch, whose iterator
@@ -153,11 +192,17 @@ class ExactFitLoop(_FitLoop):
             inner = cast(Any, loop)
             inner._restarting = inner._loaded_from_state_dict = False
             inner._resuming_from_checkpoint = False
+        if any(state["val_iterated"]) and not self._val_loaders():
+            self.trainer.validating = True
+            self.epoch_loop.val_loop.setup_data()
+            self.trainer.training = True
         self._last_train_dl_reload_epoch = state["train_loaded_at"]
         self.epoch_loop.val_loop._last_val_dl_reload_epoch = state["val_loaded_at"]
-        for loader, iterated in zip(self._val_loaders(), state["val_iterated"], strict=False):
-            if iterated and not _has_iterator(loader):
-                iter(loader)  # draws a base seed, which the uninterrupted fit has drawn long ago
+        for i, states in self._val_workers.items():
+            states.restart()
+            if state["val_iterated"][i]:
+                loader = self._val_loaders()[i]
+                self._val_borrowed.append((loader, loader.generator))
         for i, states in self._workers.items():
             states.restart()
             loader = self._train_loaders()[i]
@@ -171,9 +216,8 @@ class ExactFitLoop(_FitLoop):
                 "give their owner a state_dict. This run may differ from an uninterrupted one",
                 ", ".join(missing),
             )
-        for loader, _ in self._borrowed:
-            # New workers cost a base seed; the uninterrupted fit, which kept its own, drew none.
-            loader.generator = torch.Generator()
+        _lend(self._borrowed)
+        _lend(self._val_borrowed)
         metrics = {k: v.to(self.trainer.strategy.root_device) for k, v in state["metrics"].items()}
         self.trainer._logger_connector._callback_metrics.update(metrics)
         set_rng_state(state["rng"])
@@ -196,6 +240,18 @@ class ExactFitLoop(_FitLoop):
         loaders = [*self._train_loaders(), *self._val_loaders()]
         roots.update({f"loader{i}": loader for i, loader in enumerate(loaders)})
         return roots
+
+
+def _lend(borrowed: list[_Borrowed]) -> None:
+    """New workers cost a base seed; the uninterrupted fit, which kept its own, drew none."""
+    for loader, _ in borrowed:
+        loader.generator = torch.Generator()
+
+
+def _give_back(borrowed: list[_Borrowed]) -> None:
+    for loader, generator in borrowed:
+        loader.generator = generator
+    borrowed.clear()
 
 
 def _is_persistent(loader: Any) -> bool:

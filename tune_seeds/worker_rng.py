@@ -52,13 +52,14 @@ class WorkerStates:
         if iterator is not None:
             iterator._shutdown_workers()
             cast(Any, self._loader)._iterator = None
+        self._n_sent = 0
         self._rows.zero_()
         if self._saved is not None:
             # A worker that makes no batch until the next pause must not forget where it was.
             self._rows[:, 1:] = self._saved[:, 1:]
 
-    def end_epoch(self) -> None:
-        """Note how many batches were asked of the workers in this epoch."""
+    def end_iteration(self) -> None:
+        """Note how many batches were asked of the workers since the last ``iter`` of the loader."""
         iterator = cast(Any, self._loader)._iterator
         self._n_sent += 0 if iterator is None else int(iterator._send_idx)
 

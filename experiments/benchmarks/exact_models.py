@@ -45,16 +45,23 @@ class Images(Dataset):
 
 
 class Data(lightning.LightningDataModule):
-    def __init__(self, workers: int = 0, persistent: bool = False, augment: bool = False):
+    def __init__(
+        self,
+        workers: int = 0,
+        persistent: bool = False,
+        augment: bool = False,
+        augment_val: bool = False,
+    ):
         super().__init__()
         self.options = {"num_workers": workers, "persistent_workers": persistent}
         self.augment = augment
+        self.augment_val = augment_val
 
     def train_dataloader(self):
         return DataLoader(Images(N_TRAIN, self.augment), batch_size=8, shuffle=True, **self.options)
 
     def val_dataloader(self):
-        return DataLoader(Images(N_VAL), batch_size=8, **self.options)
+        return DataLoader(Images(N_VAL, self.augment_val), batch_size=8, **self.options)
 
 
 class Split(Data):
@@ -286,6 +293,17 @@ CASES = {
     "augmentation, 1 worker": Case(config=_augmented(1)),
     "augmentation, 2 workers": Case(config=_augmented(2)),
     "augmentation, 2 persistent workers": Case(config=_augmented(2, True)),
+    "validation augmented, 2 persistent workers": Case(
+        config={**_augmented(2, True), "augment_val": True}
+    ),
+    "the same, validation every 3rd epoch": Case(
+        config={**_augmented(2, True), "augment_val": True},
+        trainer={"check_val_every_n_epoch": 3},
+    ),
+    "the same, part of validation, four times an epoch": Case(
+        config={**_augmented(2, True), "augment_val": True},
+        trainer={"val_check_interval": 0.25, "limit_val_batches": 1, "num_sanity_val_steps": 0},
+    ),
     "persistent workers, part of an epoch": Case(
         config=_augmented(2, True), trainer={"limit_train_batches": 3, "num_sanity_val_steps": 0}
     ),

@@ -49,6 +49,10 @@ def study(
     several = CASES[name].workers > 1
     lrs = lrs or ((0.05,) if several else (0.05, 0.02))
     rungs = {"grace_period": 2, "reduction_factor": 3} if several else {"reduction_factor": 2}
+    # A rung needs a validated epoch.
+    rungs["grace_period"] = CASES[name].trainer.get(
+        "check_val_every_n_epoch", rungs.get("grace_period", 1)
+    )
     return SeedTuner(
         trainer or trainer_of(CASES[name]),
         seeds=seeds,
