@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pytest
-import ray
 from ray import tune
 from ray.tune.schedulers import (
     ASHAScheduler,
@@ -147,13 +146,3 @@ def test_num_samples(n):
 def test_run_configs_that_end_runs_elsewhere(run_config: tune.RunConfig):
     with pytest.raises(ValueError):
         options.check_run_config(run_config)
-
-
-def test_resources_that_no_node_has(ray_session: None):
-    options.check_resources({"cpu": 2})
-    options.check_resources(tune.PlacementGroupFactory([{"CPU": 1}, {"CPU": 1}]))
-    have = ray.nodes()[0]["Resources"]["CPU"]
-    with pytest.raises(ValueError, match=f"asks for CPU: 99.*CPU: {have:g}, GPU: 0"):
-        options.check_resources({"cpu": 99})
-    with pytest.raises(ValueError, match="asks for CPU: 1, GPU: 1"):
-        options.check_resources({"cpu": 1, "gpu": 1})

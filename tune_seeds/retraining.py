@@ -11,10 +11,13 @@ import sys
 from pathlib import Path
 from typing import Any, cast
 
+import ray
 from ray import cloudpickle
 from ray._private.dict import flatten_dict
 from ray.train._internal import session as ray_session
 
+from tune_seeds.cluster import check_resources
+from tune_seeds.environment import start_environment
 from tune_seeds.ledger import TO_THE_END
 from tune_seeds.reporting import ENVIRONMENT
 from tune_seeds.trainable import Plan, set_plan
@@ -64,6 +67,10 @@ def main(job_file: str, result_file: str) -> None:
     job: dict[str, Any] = cloudpickle.loads(Path(job_file).read_bytes())
     trainable = load_trainable(job["trainable"])
     session = Session(trainable.time_attr, job["last"])
+    if trainable.workers:
+        start_environment()
+        ray.init(include_dashboard=False, log_to_driver=False)
+        check_resources(trainable.resources, trainable.workers)
     # Ray's functions look for the session in this one place, and offer no way to give another.
     cast(Any, ray_session)._session = session
     last = TO_THE_END if trainable.max_epochs is None else trainable.max_epochs

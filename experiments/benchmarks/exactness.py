@@ -109,7 +109,8 @@ def other_order(name: str, storage: str) -> str:
 def worker_killed(name: str, storage: str) -> str:
     """SIGKILL before the first checkpoint of one run, and between later ones of another."""
     kills = [KillOnce(f"{storage}/killed{epoch}", epoch) for epoch in (0, 4)]
-    results = study(name, storage, trainer=trainer_of(CASES[name], *kills)).fit()
+    seeds = (SEED,) if CASES[name].workers > 1 else (SEED, 47)
+    results = study(name, storage, seeds=seeds, trainer=trainer_of(CASES[name], *kills)).fit()
     if not all(os.path.exists(kill.flag) for kill in kills):
         return "nobody was killed"
     return compare(name, results)
@@ -126,7 +127,7 @@ def driver_killed(name: str, storage: str) -> str:
         text=True,
     )
     journal = Path(storage, "exactness", JOURNAL)
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 600
     # Two groups, four trials and their first reports: all are under way, none is done.
     enough = 1 if CASES[name].workers > 1 else 6
     while not journal.exists() or journal.read_bytes().count(b'"Reported"') < enough:

@@ -108,6 +108,7 @@ def traced(
                 "log_every_n_steps": 1,
                 # True would end the run at the first op without a deterministic kernel.
                 "deterministic": "warn",
+                "strategy": "auto",  # one worker shows what several would do
                 "callbacks": [tracer, *as_list(kwargs.get("callbacks"))],
             }
             lightning_trainer = Trainer(**limits)

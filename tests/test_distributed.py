@@ -1,0 +1,90 @@
+"""Runs on several DDP workers; each start of workers takes seconds, so few runs show much."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import lightning
+import psutil
+import pytest
+import tiny
+from benchmarks import exact_runs, exactness
+from benchmarks.exact_models import CASES, KillOnce
+
+from tune_seeds import LightningTrainer
+
+NAME = "DDP, 2 workers, everything at once"
+
+
+class KillTrialOnce(lightning.Callback):
+    """SIGKILLs the process of the trial that waits for this worker, the first time."""
+
+    def __init__(self, flag: str, epoch: int):
+        self.flag = flag
+        self.epoch = epoch
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_index):
+        if trainer.current_epoch == self.epoch and trainer.global_rank == 0:
+            try:
+                os.close(os.open(self.flag, os.O_CREAT | os.O_EXCL))
+            except FileExistsError:
+                return
+            for process in psutil.Process().parent().children():
+                if "ImplicitFunc" in " ".join(process.cmdline()):
+                    process.send_signal(signal.SIGKILL)
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_two_runs_of_two_workers_are_plain_ddp_scripts(tmp_path: Path):
+    """Both at a time on two CPUs, paused until both seeds are there."""
+    tuner = exactness.study(NAME, str(tmp_path))
+    results = tuner.fit()
+    assert len(list(exact_runs.outcomes(results))) == 2
+    assert exactness.compare(NAME, results) == "identical"
+    for run in results.ledger.values():
+        assert run.environment is not None
+        assert run.environment["workers"] == 2
+        assert run.environment["threads"] == 1
+        assert len(run.environment["initial_weights"]) == 32
+    assert not results.environment_differences
+
+
+@pytest.mark.usefixtures("ray_session")
+@pytest.mark.timeout(600)
+def test_a_killed_worker_and_a_killed_trial_are_retried(tmp_path: Path):
+    """Workers of a killed trial hold every CPU of this Ray until their places are given back."""
+    kills = [KillOnce(str(tmp_path / "worker"), 0), KillTrialOnce(str(tmp_path / "trial"), 3)]
+    whole = LightningTrainer(
+        CASES[NAME].module,
+        CASES[NAME].data,
+        trainer_kwargs={
+            **CASES[NAME].trainer,
+            "max_epochs": exactness.EPOCHS,
+            "callbacks": [*CASES[NAME].trainer["callbacks"], *kills],
+        },
+        cpus=1,
+        num_workers=2,
+    )
+    tuner = exactness.study(NAME, str(tmp_path), seeds=(exact_runs.SEED,), trainer=whole)
+    results = tuner.fit()
+    assert all(os.path.exists(kill.flag) for kill in kills)
+    assert exactness.compare(NAME, results) == "identical"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_workers": 0}, "at least 1, got 0"),
+        ({"num_workers": 1.5}, "whole number"),
+        ({"num_workers": 2, "gpus": 0.5}, "DDP needs a GPU for each worker"),
+        ({"num_workers": 2, "trainer_kwargs": {"strategy": "fsdp"}}, "must be one of 'ddp'"),
+        ({"trainer_kwargs": {"strategy": "ddp"}}, "give num_workers"),
+        ({"num_workers": 2, "trainer_kwargs": {"devices": 2}}, "give num_workers"),
+    ],
+)
+def test_arguments_that_contradict(arguments: dict[str, Any], message: str):
+    with pytest.raises(ValueError, match=message):
+        LightningTrainer(tiny.TinyModule, tiny.TinyData, **arguments)
