@@ -158,7 +158,7 @@ def test_persistent_workers_go_on_where_they_were(n_epochs: int):
     states = WorkerStates(first, None)
     for _ in range(n_epochs):
         epoch(first)
-        states.end_epoch()
+        states.end_iteration()
     saved = states.state()
     expected = epoch(first)
     torch.manual_seed(1)

@@ -14,18 +14,19 @@ from ray.train._internal.session import (
     get_session,  # pyright: ignore[reportUnknownVariableType]
 )
 
-from tune_seeds import environment
-
 logger = logging.getLogger(__name__)
 
 #: The report key of the environment record, as JSON, in a run's first report.
 ENVIRONMENT = "environment_record"
 
 
-def report_environment(config: Mapping[str, Any], device: str, code: Callable[..., Any]) -> None:
+def report_environment(describe: Callable[[], dict[str, Any]]) -> None:
     """Let the first report of the function that runs in this process carry its environment record.
 
     A user's function calls ``tune.report`` itself, so the session that it calls is wrapped.
+
+    Args:
+        describe: makes the environment record; called at the first report.
     """
     session = cast(Any, get_session())
     if session is None or session.loaded_checkpoint is not None:
@@ -34,8 +35,7 @@ def report_environment(config: Mapping[str, Any], device: str, code: Callable[..
 
     def first(metrics: dict[str, Any], *args: Any, **kwargs: Any) -> None:
         session.report = report
-        record = environment.record(config["seed"], config, device, code)
-        report({**metrics, ENVIRONMENT: json.dumps(record, default=repr)}, *args, **kwargs)
+        report({**metrics, ENVIRONMENT: json.dumps(describe(), default=repr)}, *args, **kwargs)
 
     session.report = first
 

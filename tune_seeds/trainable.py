@@ -13,6 +13,8 @@ import torch
 from ray.tune import PlacementGroupFactory
 from ray.tune.registry import is_function_trainable
 
+from tune_seeds.environment import record
+from tune_seeds.first_forward import FirstForward
 from tune_seeds.ledger import TO_THE_END
 from tune_seeds.reporting import report_environment
 from tune_seeds.seeding import reset_process, rng_state, seed_run, set_rng_state
@@ -108,9 +110,16 @@ def from_function(function: Callable[[dict[str, Any]], Any], time_attr: str) -> 
 
     def train(config: dict[str, Any], plan: Plan) -> None:
         reset_process(max(1, int(cpus)))
-        report_environment(config, "cuda" if gpus > 0 else "cpu", function)
+        device = "cuda" if gpus > 0 else "cpu"
+        first = FirstForward()
+        report_environment(
+            lambda: {**record(config["seed"], config, device, function), **first.fingerprints}
+        )
         seed_run(config["seed"])
-        return function(config)
+        try:
+            return function(config)
+        finally:
+            first.close()
 
     return SeededTrainable(
         name=getattr(function, "__name__", "function"),
