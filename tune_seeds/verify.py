@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import pickle
-import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, cast
 
 import pyarrow.fs
@@ -22,6 +19,7 @@ from tune_seeds.environment import PROCESS_VARIABLES, differences
 from tune_seeds.events import GroupAdded
 from tune_seeds.journal import exists, read_bytes, read_events, write_atomically
 from tune_seeds.ledger import RunKey
+from tune_seeds.processes import ProcessFailedError, run_module
 from tune_seeds.results import NoCompleteGroupError, SeedResults
 from tune_seeds.trainable import SeededTrainable
 
@@ -176,21 +174,10 @@ def _retrain(
         variables["PYTHONHASHSEED"] = environment["hash_seed"]
     if environment.get("cublas_workspace"):
         variables["CUBLAS_WORKSPACE_CONFIG"] = environment["cublas_workspace"]
-    with tempfile.TemporaryDirectory() as directory:
-        job_file, result_file = Path(directory) / "job", Path(directory) / "result"
-        job_file.write_bytes(cloudpickle.dumps(job))
-        done = subprocess.run(
-            [sys.executable, "-m", "tune_seeds.retraining", str(job_file), str(result_file)],
-            env={**os.environ, **variables},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if not result_file.exists():
-            lines = [line for line in done.stderr.splitlines() if line.strip()]
-            why = lines[-1] if lines else f"the process ended with status {done.returncode}"
-            raise CannotVerifyError(f"the run can't be trained here: {why}")
-        result = json.loads(result_file.read_text())
+    try:
+        result = run_module("tune_seeds.retraining", cloudpickle.dumps(job), variables)
+    except ProcessFailedError as error:
+        raise CannotVerifyError(f"the run can't be trained here: {error}") from None
     metrics = {int(epoch): values for epoch, values in result["metrics"].items()}
     return metrics, result["environment"]
 

@@ -9,7 +9,6 @@ import json
 import logging
 import os
 import pickle
-import subprocess
 import sys
 import tempfile
 import warnings
@@ -29,6 +28,7 @@ from tune_seeds.auditing.tracer import Tracer, nondeterministic_ops
 from tune_seeds.environment import PROCESS_VARIABLES
 from tune_seeds.fitting import as_list
 from tune_seeds.lightning import LightningTrainer
+from tune_seeds.processes import ProcessFailedError, run_module
 from tune_seeds.seeding import reset_process, seed_run
 
 
@@ -61,21 +61,11 @@ def traced_in_process(
     pickled = [(cloudpickle.dumps(job[0]), dict(job[1]), list(job[2])) for job in jobs]
     places = [os.path.abspath(place) for place in sys.path if os.path.isdir(place or ".")]
     variables = {**PROCESS_VARIABLES, "PYTHONHASHSEED": str(hash_seed)}
-    with tempfile.TemporaryDirectory() as directory:
-        job_file, result_file = Path(directory) / "job", Path(directory) / "result"
-        job_file.write_bytes(pickle.dumps((places, pickled, n_epochs, n_batches)))
-        done = subprocess.run(
-            [sys.executable, "-m", "tune_seeds.auditing.process", str(job_file), str(result_file)],
-            env={**os.environ, **variables},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if not result_file.exists():
-            lines = [line for line in done.stderr.splitlines() if line.strip()]
-            why = lines[-1] if lines else f"the process ended with status {done.returncode}"
-            raise AuditError(f"the run can't be traced: {why}")
-        data = json.loads(result_file.read_text())
+    job = pickle.dumps((places, pickled, n_epochs, n_batches))
+    try:
+        data = run_module("tune_seeds.auditing.process", job, variables)
+    except ProcessFailedError as error:
+        raise AuditError(f"the run can't be traced: {error}") from None
     return [[Trace.from_plain(trace) for trace in traces] for traces in data]
 
 
