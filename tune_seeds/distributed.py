@@ -141,15 +141,19 @@ class _Relay:
             raise _Stopped
 
 
-def with_ddp(trainer_kwargs: Mapping[str, Any]) -> dict[str, Any]:
+def with_ddp(trainer_kwargs: Mapping[str, Any], n_workers: int) -> dict[str, Any]:
     """Arguments of ``lightning.Trainer`` for one of Ray Train's workers.
 
     Args:
         trainer_kwargs: ``strategy``, if it is there, is ``"ddp"`` or
             ``"ddp_find_unused_parameters_true"``.
+        n_workers: of the run.
     """
     plugins = trainer_kwargs.get("plugins") or []
-    unused = trainer_kwargs.get("strategy") == "ddp_find_unused_parameters_true"
+    # DDP groups the gradients anew after the first step of a process, which changes the order in
+    # which more than two of them are added: a resumed run would differ. Not so with this option
+    # (torch 2.13, Reducer::should_rebuild_buckets).
+    unused = n_workers > 2 or trainer_kwargs.get("strategy") == "ddp_find_unused_parameters_true"
     return {
         **trainer_kwargs,
         "devices": "auto",

@@ -77,6 +77,7 @@ class LightningTrainer:
         num_workers: processes that train a run; with more than one it is a Ray Train
             ``TorchTrainer`` with DDP. Each loads its share of the data, in batches as large as the
             loader's, as in a plain script with ``Trainer(strategy="ddp", devices=num_workers)``.
+            More than two look for unused parameters, without which a pause would change the bits.
             Log metrics with ``sync_dist=True``: what rank 0 logs is what is reported. The
             trainer's ``strategy`` may then be ``"ddp"`` or ``"ddp_find_unused_parameters_true"``.
 
@@ -292,7 +293,7 @@ class LightningTrainer:
         if self._num_workers == 1:
             kwargs["devices"] = 1
         else:
-            kwargs = with_ddp(kwargs)
+            kwargs = with_ddp(kwargs, self._num_workers)
         return fit(module, data, kwargs, plan, report, checkpoint)
 
     def _train(self, config: dict[str, Any], plan: Plan) -> None:

@@ -231,6 +231,26 @@ class Everything(HiddenState):
         return Plateau.configure_optimizers(self)
 
 
+class OutOfOrder(Net):
+    """Layers made in another order than they are used, which DDP's grouping of gradients shows."""
+
+    def __init__(self, lr: float = 0.05):
+        super().__init__(lr)
+        last, first, middle = nn.Linear(300, 3), nn.Linear(36, 300), nn.Linear(300, 300)
+        self.last, self.first, self.middle = last, first, middle
+        self.net = nn.Identity()
+
+    def training_step(self, batch, batch_index):
+        x, y = batch
+        hidden = torch.relu(self.middle(torch.relu(self.first(x.flatten(1)))))
+        loss = F.cross_entropy(self.last(hidden), y)
+        self.log("train_loss", loss, on_step=False, on_epoch=True)
+        return loss
+
+    def validation_step(self, batch, batch_index):
+        """Nothing to see."""
+
+
 class SyncedEverything(Everything):
     """Its plateau schedule steps alike on all ranks."""
 
@@ -337,5 +357,8 @@ CASES = {
         {"workers": 1, "persistent": True},
         {"callbacks": [EMAWeightAveraging(decay=0.9), OwnEMA(), DrawingCallback()]},
         workers=2,
+    ),
+    "DDP, 3 workers": Case(
+        OutOfOrder, trainer={"strategy": "ddp_find_unused_parameters_true"}, workers=3
     ),
 }

@@ -93,9 +93,12 @@ def plain(case: Case, seed: int = SEED) -> Outcome:
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        devices=case.workers,
-        strategy="ddp" if case.workers > 1 else "auto",
-        **{**kwargs, "callbacks": [*kwargs.pop("callbacks", []), recorder]},
+        **{
+            "devices": case.workers,
+            "strategy": "ddp" if case.workers > 1 else "auto",
+            **kwargs,
+            "callbacks": [*kwargs.pop("callbacks", []), recorder],
+        },
     )
     trainer.fit(module, datamodule=data)
     return Outcome(recorder.metrics, fingerprint(dict(module.state_dict())))
