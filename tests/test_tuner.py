@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import statistics
 import warnings
 from pathlib import Path
@@ -25,6 +26,7 @@ from tune_seeds import (
     SeedTuner,
 )
 from tune_seeds.ledger import RunKey
+from tune_seeds.telling import lessons
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -132,7 +134,7 @@ def test_finished_groups_ran_exactly_the_declared_seeds(lightning_study):
         assert set(seeds) == set(tiny.SEEDS[: len(seeds)]), "seeds are taken in their order"
 
 
-def test_the_searcher_hears_one_final_score_per_config_and_never_a_seed(lightning_study):
+def test_an_unknown_searcher_hears_one_final_score_per_config_and_never_a_seed(lightning_study):
     results, heard = lightning_study
     suggested = {name: config for kind, name, config, *_ in heard if kind == "suggest"}
     told = [what[1:] for what in heard if what[0] == "complete"]
@@ -279,6 +281,15 @@ def test_optuna_and_a_limit_on_concurrency(storage: str):
     ]
     assert spans
     assert (results.groups["state"] == "complete").sum() >= 2
+    state = pickle.loads(Path(results.path, "search_state.pkl").read_bytes())
+    trials = pickle.loads(state["inner"])["_ot_study"].trials
+    assert {(trial.params["x"], trial.value) for trial in trials} == {
+        (results.ledger.configs[group]["x"], lesson.value)
+        for group, lesson in lessons(results.race).items()
+    }
+    assert {len(trial.intermediate_values) for trial in trials} == {
+        len(group.scores) for group in results.race.groups.values()
+    }
 
 
 def test_equal_configs_are_one_group(storage: str):
