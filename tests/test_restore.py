@@ -19,6 +19,7 @@ from tune_seeds import SeedResults, SeedTuner
 from tune_seeds.events import GroupAdded, Reported, RunCompleted
 from tune_seeds.journal import decode
 from tune_seeds.ledger import Outcome
+from tune_seeds.search import SEARCH_STATE
 from tune_seeds.telling import lessons
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -76,7 +77,7 @@ def test_a_killed_study_goes_on_and_loses_nothing(storage: str, n_events: int):
     reports = Counter((e.group, e.seed, e.epoch) for e in after if isinstance(e, Reported))
     repeated = [key for key, n in reports.items() if n > 1]
     assert len(repeated) <= 2 * 2, "the two running runs repeat what followed their last checkpoint"
-    state = pickle.loads(Path(path, "search_state.pkl").read_bytes())
+    state = pickle.loads(Path(path, SEARCH_STATE).read_bytes())
     told = pickle.loads(state["inner"])["_hpopt_trials"].trials
     assert {(doc["misc"]["vals"]["x"][0], -doc["result"]["loss"]) for doc in told} == {
         (results.ledger.configs[group]["x"], lesson.value)

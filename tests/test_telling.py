@@ -7,9 +7,9 @@ from typing import Any
 
 import pyarrow.fs
 import pytest
+from hyperopt.base import JOB_STATE_DONE, JOB_STATE_ERROR
 from hypothesis import given
 from hypothesis import strategies as st
-from hyperopt.base import JOB_STATE_DONE, JOB_STATE_ERROR
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState

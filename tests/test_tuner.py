@@ -26,6 +26,7 @@ from tune_seeds import (
     SeedTuner,
 )
 from tune_seeds.ledger import RunKey
+from tune_seeds.search import SEARCH_STATE
 from tune_seeds.telling import lessons
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -281,7 +282,7 @@ def test_optuna_and_a_limit_on_concurrency(storage: str):
     ]
     assert spans
     assert (results.groups["state"] == "complete").sum() >= 2
-    state = pickle.loads(Path(results.path, "search_state.pkl").read_bytes())
+    state = pickle.loads(Path(results.path, SEARCH_STATE).read_bytes())
     trials = pickle.loads(state["inner"])["_ot_study"].trials
     assert {(trial.params["x"], trial.value) for trial in trials} == {
         (results.ledger.configs[group]["x"], lesson.value)

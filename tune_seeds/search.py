@@ -21,7 +21,9 @@ from tune_seeds.telling import Teller, lessons
 
 logger = logging.getLogger(__name__)
 
-SEARCH_STATE = "search_state.pkl"
+# On a restore Ray 2.60 takes a copy of every .pkl and .json here, and writes it back over the newer
+# file with each of its snapshots (sync_down_experiment_state); so it must end in neither.
+SEARCH_STATE = "search.state"
 
 
 class VariantSearch(Searcher):
