@@ -58,9 +58,16 @@ def test_a_killed_study_goes_on_and_loses_nothing(storage: str, n_events: int):
     journal = kill_after(storage, n_events)
     before = events(journal)
     path = str(journal.parent)
+    left = SeedResults(path)
+    assert f"left before its end: {len(left.race.groups)} of 6 configs started" in str(left)
+    if left.leader is not None:
+        row = left.groups.iloc[0]
+        assert (left.best.group, left.best.score) == (row["group"], row["score"])
+        assert left.best.complete == (row["state"] == "complete")
     assert SeedTuner.can_restore(path)
     results = SeedTuner.restore(path, tiny.slow_walk).fit()
 
+    assert results.completeness.finished and "configs started" not in str(results)
     after = events(journal)
     assert after[: len(before)] == before
     assert len(results.groups) == 6
