@@ -237,6 +237,8 @@ class Race:
     def retry(self, key: RunKey) -> None:
         """A failed run is tried again."""
         self._do(RunRetried(key.group, key.seed))
+        # What its group needs may all be there: then no run of it will report any more.
+        self._settle(key.group)
 
     def assign(self, key: RunKey, trial_id: str, trial_dir: str | None) -> None:
         """A Ray trial was made for a run."""
