@@ -5,6 +5,9 @@ many epochs or seeds does not compare with one of few. So a config is told on th
 lowest rung, where all of them are scored (``on_one_scale``). A searcher whose record of a finished
 trial can be changed hears a new value when a group is scored higher up; any other hears the score
 of the lowest rung, once. A group that can't win, because a seed of it failed, is told as an error.
+
+``experiments/benchmarks/retelling.py`` compares this with telling once, with the newest score as it
+is (which misleads where scores sink as training goes on), and with ranks by rung.
 """
 
 from __future__ import annotations
