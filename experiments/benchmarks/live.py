@@ -133,17 +133,18 @@ class StopAt(tune.Callback):
 
 
 class Budget(tune.Stopper):
-    """The same for a plain Tuner."""
+    """The same for a plain Tuner; Ray keeps no record of runs that it cuts short, this does."""
 
     def __init__(self, budget: int) -> None:
-        self._left = budget
+        self.spent = 0
+        self._budget = budget
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        self._left -= 1
+        self.spent += 1
         return False
 
     def stop_all(self) -> bool:
-        return self._left <= 0
+        return self.spent >= self._budget
 
 
 class Heard(HyperOptSearch):
@@ -193,7 +194,8 @@ def with_repeater(repeat: int, budget: int, folder: str) -> tuple[Config, int]:
     """Ray's own way to several seeds: every config is trained fully on each, then averaged."""
     space = HyperOptSearch.convert_search_space(SPACE)
     searcher = Heard(space, metric="accuracy", mode="max", random_state_seed=repeat)
-    grid = tune.Tuner(
+    stopper = Budget(budget)
+    tune.Tuner(
         partial(train_whole, seeds=search_seeds(repeat)),
         tune_config=tune.TuneConfig(
             num_samples=budget,
@@ -202,15 +204,12 @@ def with_repeater(repeat: int, budget: int, folder: str) -> tuple[Config, int]:
             mode="max",
             reuse_actors=True,
         ),
-        run_config=tune.RunConfig(
-            name="study", storage_path=folder, stop=Budget(budget), verbose=0
-        ),
+        run_config=tune.RunConfig(name="study", storage_path=folder, stop=stopper, verbose=0),
     ).fit()
-    spent = sum(result.metrics.get("epoch", 0) for result in grid if result.metrics)
     config, mean = max(searcher.setup().values(), key=lambda item: item[1])
     if not np.isfinite(mean):
         raise SystemExit(f"--epochs-budget {budget}: Repeater finished no config; give more")
-    return config, spent
+    return config, stopper.spent
 
 
 def run(method: str, repeat: int, budget: int) -> tuple[Config, int]:
