@@ -200,6 +200,7 @@ class Orders(RuleBasedStateMachine):
 @policies
 class TestContract:
     def test_any_order_of_events_is_answered_legally_and_comes_to_an_end(self, name: str):
+        # Not shrunk: that takes minutes, and the steps are printed as they are.
         machine = type("Machine", (Orders,), {"make": staticmethod(POLICIES[name])})
         run_machine(
             machine,
