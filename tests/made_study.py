@@ -12,7 +12,6 @@ from tune_seeds.field import OnSeedFailure
 from tune_seeds.header import Header
 from tune_seeds.journal import Journal
 from tune_seeds.ledger import Ledger, Rung
-from tune_seeds.policy import SuccessiveHalving
 from tune_seeds.race import Confirm, Decision, Race
 from tune_seeds.statistics.aggregate import get_aggregate
 
@@ -32,17 +31,18 @@ def make_study(
     on_seed_failure: str = "fail",
     confirm: Confirm | None = None,
     n_finalists: int = 3,
+    policy: str = "halving",
 ) -> str:
     """Race ``configs`` to the end, one run after the other, and leave the journal in ``path``."""
     rungs = rungs or (Rung(1, len(seeds)),)
     path.mkdir(parents=True, exist_ok=True)
     fs = pyarrow.fs.LocalFileSystem()
-    Header(
+    header = Header(
         seeds=seeds,
         metric="score",
         mode=mode,
         time_attr="epoch",
-        policy="halving",
+        policy=policy,
         rungs=rungs,
         reduction_factor=3.0,
         n_finalists=n_finalists,
@@ -54,11 +54,12 @@ def make_study(
         search_seed=0,
         param_space={},
         version="0",
-    ).write(fs, str(path))
+    )
+    header.write(fs, str(path))
     journal = Journal(fs, str(path))
     race = Race(
         Ledger(seeds, "score", mode),
-        SuccessiveHalving(rungs, 3, n_finalists),
+        header.make_policy(),
         get_aggregate(aggregate),
         OnSeedFailure(on_seed_failure),
         confirm,

@@ -32,6 +32,7 @@ class Driver:
     rng: random.Random
     p_fail: float = 0.0
     p_restore: float = 0.0
+    withheld: bool = False  # the searcher has nothing to suggest for now
     log: list[Event] = field(default_factory=list)
     slots: dict[RunKey, int] = field(default_factory=dict)
     saved: dict[RunKey, int] = field(default_factory=dict)
@@ -41,6 +42,7 @@ class Driver:
 
     def __post_init__(self) -> None:
         self.race = self._new_race()
+        self.race.log = self.log.append
 
     def _new_race(self) -> Race:
         return Race(Ledger(self.seeds, "acc", "max"), self.make_policy(), statistics.fmean)
@@ -60,7 +62,7 @@ class Driver:
         race = self.race
         while len(self.slots) < self.n_slots:
             race.promote_next()
-            if not race.queue:
+            if not race.queue and not self.withheld:
                 if len(race.groups) < self.n_configs:
                     race.add_group({"number": len(race.groups)})
                 else:
@@ -81,9 +83,17 @@ class Driver:
             return False
         key = self.rng.choice(sorted(self.slots))
         if self.rng.random() < self.p_fail:
-            del self.slots[key]
-            self.race.fail(key, "planted")
-            return True
+            self.fail(key)
+        else:
+            self.advance(key)
+        return True
+
+    def fail(self, key: RunKey) -> None:
+        del self.slots[key]
+        self.race.fail(key, "planted")
+
+    def advance(self, key: RunKey) -> None:
+        """Train one epoch of a run that holds a slot."""
         epoch = self.slots[key] + 1
         self.slots[key] = epoch
         self.epochs_trained += 1
@@ -93,16 +103,14 @@ class Driver:
         if epoch in {rung.epochs for rung in self.race.policy.rungs}:
             self.saved[key] = epoch
         if decision is Decision.CONTINUE:
-            return True
+            return
         del self.slots[key]
         if decision is Decision.FINISH:
             self.race.complete(key)
         elif decision is Decision.STOP:
             self.race.stop(key)
-        return True
 
     def run(self, limit: int = 100_000) -> Race:
-        self.race.log = self.log.append
         for _ in range(limit):
             if not self.step():
                 return self.race

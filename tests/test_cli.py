@@ -10,6 +10,7 @@ from benchmarks.made_up import MadeUp, make, steps
 
 from tune_seeds import SeedResults
 from tune_seeds.cli import main
+from tune_seeds.search import SEARCH_STATE
 
 CONFIGS = [{"x": k, "name": "</script>"} for k in range(9)]
 
@@ -21,6 +22,9 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for n, _ in enumerate(steps(path / "left", MadeUp(CONFIGS))):
         if n == 3:
             break
+    next(steps(path / "nothing", MadeUp([{"x": 1}], fails=frozenset({(0, 47)}))))
+    edited = path / "nothing" / "ledger.jsonl"
+    edited.write_bytes(b"".join(edited.read_bytes().splitlines(keepends=True)[:2]))
     (path / "something else").mkdir()
     (path / "broken").mkdir()
     (path / "broken" / "study.json").write_text("{}")
@@ -31,11 +35,13 @@ def test_list_shows_every_experiment_and_nothing_else(storage, capsys):
     assert main(["list", str(storage)]) == 0
     lines = capsys.readouterr().out.splitlines()
     rows = {line.split()[0]: line.split() for line in lines[1:]}
-    assert set(rows) == {"done", "left", "broken"}
+    assert set(rows) == {"done", "left", "nothing", "broken"}
     assert "can't be read" in " ".join(rows["broken"])
     best = SeedResults(str(storage / "done")).best
     assert rows["done"][-2:] == [best.group, f"{best.score:.5g}"]
-    assert rows["left"][-2:] == ["-", "-"]
+    best = SeedResults(str(storage / "left")).best
+    assert rows["left"][-2:] == [best.group, f"{best.score:.5g}"]
+    assert rows["nothing"][-2:] == ["-", "-"]
 
 
 def test_show_is_the_table_of_the_results(storage, capsys):
@@ -51,6 +57,7 @@ def test_best_is_json(storage, capsys):
     assert found["mean"] == best.mean and found["score"] == best.score
     assert found["interval"] == [best.interval.low, best.interval.high]
     assert found["scores"] == {str(seed): score for seed, score in best.scores.items()}
+    assert found["complete"] and found["study"].startswith("finished: 9 of 9 configs")
 
 
 def test_report_writes_what_it_is_asked_for(storage, tmp_path, monkeypatch, capsys):
@@ -67,7 +74,7 @@ def test_report_writes_what_it_is_asked_for(storage, tmp_path, monkeypatch, caps
     [
         (["show", "nowhere"], "holds no study.json"),
         (["list", "nowhere"], "there is no "),
-        (["best", "left"], "none can be called best"),
+        (["best", "nothing"], "no config can be called best"),
         (["report", "done", "-o", "report.pdf"], "ends in .html, .md or .tex"),
         (["confirm", "done", "--seeds", "47", "881"], "47"),
         (["confirm", "done", "--trainable", "module"], "MODULE:NAME"),
@@ -75,7 +82,9 @@ def test_report_writes_what_it_is_asked_for(storage, tmp_path, monkeypatch, caps
 )
 def test_what_can_not_be_done_is_said_in_a_line(storage, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(storage)
-    arguments[1] = str(storage / arguments[1]) if arguments[1] in ("done", "left") else arguments[1]
+    arguments[1] = (
+        str(storage / arguments[1]) if arguments[1] in ("done", "nothing") else arguments[1]
+    )
     assert main(arguments) == 1
     error = capsys.readouterr().err
     assert message in error and "Traceback" not in error
@@ -83,7 +92,7 @@ def test_what_can_not_be_done_is_said_in_a_line(storage, monkeypatch, capsys, ar
 
 def test_it_unpickles_nothing(storage, tmp_path, monkeypatch):
     """A pickle that would be noticed lies where the study's own are."""
-    for name in ("study.pkl", "search_state.pkl", "searcher-state-1.pkl", "trainable.pkl"):
+    for name in ("study.pkl", SEARCH_STATE, "searcher-state-1.pkl", "trainable.pkl"):
         (storage / "done" / name).write_bytes(b"not a pickle")
 
     def refuse(*_):

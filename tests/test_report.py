@@ -119,7 +119,9 @@ def test_a_study_without_a_finished_config_says_so(tmp_path):
             break
     results = SeedResults(str(path))
     text = results.report(tmp_path / "report.html").read_text()
-    assert "<h1>No config is finished</h1>" in text
+    assert f"<h1>{results.best.group} leads: " in text
+    assert f"eft before its end: {len(results.race.groups)} of 5 configs started" in text
+    assert "not yet at" in text
     assert "<td>stopped</td>" in text
     assert not re.search("<td>(queued|running|waiting)</td>", text)
 

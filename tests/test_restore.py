@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,8 @@ from tune_seeds import SeedResults, SeedTuner
 from tune_seeds.events import GroupAdded, Reported, RunCompleted
 from tune_seeds.journal import decode
 from tune_seeds.ledger import Outcome
+from tune_seeds.search import SEARCH_STATE
+from tune_seeds.telling import lessons
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -55,9 +58,16 @@ def test_a_killed_study_goes_on_and_loses_nothing(storage: str, n_events: int):
     journal = kill_after(storage, n_events)
     before = events(journal)
     path = str(journal.parent)
+    left = SeedResults(path)
+    assert f"left before its end: {len(left.race.groups)} of 6 configs started" in str(left)
+    if left.leader is not None:
+        row = left.groups.iloc[0]
+        assert (left.best.group, left.best.score) == (row["group"], row["score"])
+        assert left.best.complete == (row["state"] == "complete")
     assert SeedTuner.can_restore(path)
     results = SeedTuner.restore(path, tiny.slow_walk).fit()
 
+    assert results.completeness.finished and "configs started" not in str(results)
     after = events(journal)
     assert after[: len(before)] == before
     assert len(results.groups) == 6
@@ -74,6 +84,12 @@ def test_a_killed_study_goes_on_and_loses_nothing(storage: str, n_events: int):
     reports = Counter((e.group, e.seed, e.epoch) for e in after if isinstance(e, Reported))
     repeated = [key for key, n in reports.items() if n > 1]
     assert len(repeated) <= 2 * 2, "the two running runs repeat what followed their last checkpoint"
+    state = pickle.loads(Path(path, SEARCH_STATE).read_bytes())
+    told = pickle.loads(state["inner"])["_hpopt_trials"].trials
+    assert {(doc["misc"]["vals"]["x"][0], -doc["result"]["loss"]) for doc in told} == {
+        (results.ledger.configs[group]["x"], lesson.value)
+        for group, lesson in lessons(results.race).items()
+    }
 
 
 def test_a_finished_study_restores_to_the_same_results(storage: str, tmp_path: Path):

@@ -131,11 +131,9 @@ def _overview(path: str, name: str) -> tuple[str, ...]:
     except Exception as error:  # one that can't be read must not hide the others
         return (name, f"can't be read: {type(error).__name__}: {error}", *[""] * 5)
     states = list(results.groups["state"]) if results.race.groups else []
-    try:
-        best = results.best
-        found = (best.group, number(best.score))
-    except NoCompleteGroupError:
-        found = ("-", "-")
+    found = ("-", "-")
+    if results.leader is not None:
+        found = (results.leader, number(results.best.score))
     counts = (len(states), states.count("complete"), states.count("failed"))
     return (name, f"{results.header.metric} ({results.header.mode})", *map(str, counts), *found)
 
@@ -145,7 +143,8 @@ def _show(arguments: argparse.Namespace) -> None:
 
 
 def _best(arguments: argparse.Namespace) -> None:
-    best = _open(arguments).best
+    results = _open(arguments)
+    best = results.best
     low, high = best.interval
     found = {
         "group": best.group,
@@ -159,6 +158,8 @@ def _best(arguments: argparse.Namespace) -> None:
             seed: None if checkpoint is None else checkpoint.path
             for seed, checkpoint in best.checkpoints.items()
         },
+        "complete": best.complete,
+        "study": str(results.completeness),
     }
     print(json.dumps(found, indent=2, allow_nan=False, default=str))
 

@@ -109,6 +109,18 @@ class RunRetried:
     seed: int
 
 
+@dataclass(frozen=True, slots=True)
+class SearchExhausted:
+    """No new config is to come; what is left to train are the finalists."""
+
+
+@dataclass(frozen=True, slots=True)
+class StudyLeft:
+    """The study was left before its end; ``reason`` says by what. A restore may follow."""
+
+    reason: str
+
+
 Event = (
     GroupAdded
     | Promoted
@@ -121,4 +133,6 @@ Event = (
     | RunStopped
     | RunFailed
     | RunRetried
+    | SearchExhausted
+    | StudyLeft
 )

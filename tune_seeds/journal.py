@@ -43,6 +43,8 @@ _KINDS: dict[str, type[Event]] = {
         events.RunStopped,
         events.RunFailed,
         events.RunRetried,
+        events.SearchExhausted,
+        events.StudyLeft,
     )
 }
 

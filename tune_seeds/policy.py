@@ -56,6 +56,10 @@ class Policy(Protocol):
         """
         ...
 
+    def leader(self) -> str | None:
+        """The group that would be the answer if everything ended now; None before a first score."""
+        ...
+
 
 class _Entry(NamedTuple):
     # Sorts best first; equal scores by the order of the configs, so that a rerun ranks them alike.
@@ -158,6 +162,13 @@ class SuccessiveHalving:
             if best is not None and bisect_left(self._scored[level], best) < promotable:
                 return Promotion(best.group, self._rungs[level + 1])
         return self._finish() if exhausted else None
+
+    def leader(self) -> str | None:
+        """The best group at the highest rung that any group has reached."""
+        for entries in reversed(self._leading):
+            if entries:
+                return entries[0].group
+        return None
 
     def _finish(self) -> Promotion | None:
         wanted = self._n_finalists

@@ -29,6 +29,8 @@ from tune_seeds.events import (
     RunRetried,
     RunStopped,
     Scored,
+    SearchExhausted,
+    StudyLeft,
     TrialAssigned,
 )
 from tune_seeds.field import Field, Group, OnSeedFailure
@@ -91,7 +93,9 @@ class Race:
         self.ledger = ledger
         self.policy = policy
         self.news: deque[News] = deque()
-        self.exhausted = False
+        #: What the study was left by, if that is the last that happened to it.
+        self.left: str | None = None
+        self._exhausted = False
         self.on_seed_failure = on_seed_failure
         self.log = log
         self.aggregate = aggregate
@@ -120,6 +124,16 @@ class Race:
     def busy(self) -> frozenset[RunKey]:
         """Runs that hold a slot."""
         return frozenset(self._field.busy)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no new config is to come; once set, it stays."""
+        return self._exhausted
+
+    @exhausted.setter
+    def exhausted(self, value: bool) -> None:
+        if value and not self._exhausted:
+            self._do(SearchExhausted())
 
     @property
     def search_over(self) -> bool:
@@ -223,10 +237,16 @@ class Race:
     def retry(self, key: RunKey) -> None:
         """A failed run is tried again."""
         self._do(RunRetried(key.group, key.seed))
+        # What its group needs may all be there: then no run of it will report any more.
+        self._settle(key.group)
 
     def assign(self, key: RunKey, trial_id: str, trial_dir: str | None) -> None:
         """A Ray trial was made for a run."""
         self._do(TrialAssigned(key.group, key.seed, trial_id, trial_dir))
+
+    def leave(self, reason: str) -> None:
+        """The study ends before its end."""
+        self._do(StudyLeft(reason))
 
     def note_environment(self, key: RunKey, environment: dict[str, Any]) -> None:
         """A run said what its bits depend on."""
@@ -242,6 +262,7 @@ class Race:
     def apply(self, event: Event) -> None:
         """Change the state by one event, as it happened or as it is read back."""
         field = self._field
+        self.left = None
         match event:
             case GroupAdded(group, config):
                 field.add(group, config)
@@ -267,6 +288,10 @@ class Race:
                 field.note_retry(RunKey(group, seed))
             case EnvironmentRecorded(group, seed, environment):
                 self.ledger[RunKey(group, seed)].environment = environment
+            case SearchExhausted():
+                self._exhausted = True
+            case StudyLeft(reason):
+                self.left = reason
             case TrialAssigned(group, seed, trial_id, trial_dir):
                 run = self.ledger[RunKey(group, seed)]
                 run.trial_id, run.trial_dir = trial_id, trial_dir

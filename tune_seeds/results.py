@@ -26,6 +26,7 @@ from tune_seeds.analysis import (
     score_table,
     seed_report,
 )
+from tune_seeds.completeness import Completeness, completeness
 from tune_seeds.environment import unwanted_differences
 from tune_seeds.field import OnSeedFailure
 from tune_seeds.header import Header
@@ -44,25 +45,29 @@ from tune_seeds.summary import summary
 
 
 class NoCompleteGroupError(RuntimeError):
-    """No config has a score on every seed at the last rung: runs failed, or time ran out."""
+    """No config can be called best: each one failed, or none had come to a rung."""
 
 
 @dataclass(frozen=True, slots=True)
 class BestGroup:
     """The config with the best score over the full list of seeds, after every epoch.
 
+    Of a study that was left before its end it is the config that leads, at its last complete rung.
+
     Attributes:
         group: its name.
         config: the hyperparameters, without the seed.
         score: the study's aggregate, by which it is best; the mean unless another was asked for.
-        mean: of the metric over the seeds.
+        mean: of the metric over the seeds of ``rung``.
         std: sample standard deviation over the seeds (n − 1); nan with one seed.
         interval: 95 % interval of ``score``, for seeds taken as a random sample; its ``method``
             and ``caveat`` say what it can promise. It does not know that this config was chosen
             as the best of many, which flatters it: see ``SeedResults.confirm``.
-        scores: seed → metric at the last epoch.
-        checkpoints: seed → the checkpoint at the last epoch, None where none was reported.
+        scores: seed → metric at the epochs of ``rung``.
+        checkpoints: seed → the newest checkpoint up to these epochs, None where none was reported.
         failures: seed → why it failed, where the study goes on without it.
+        rung: where it is scored: the last one in a finished study.
+        complete: whether that is every epoch on every seed.
     """
 
     group: str
@@ -74,6 +79,8 @@ class BestGroup:
     scores: dict[int, float]
     checkpoints: dict[int, Checkpoint | None]
     failures: dict[int, str]
+    rung: Rung
+    complete: bool
 
 
 class SeedResults:
@@ -124,23 +131,39 @@ class SeedResults:
         return score_resolution(np.array(values)) if values else 0.0
 
     @property
+    def completeness(self) -> Completeness:
+        """How far the study has come; an unfinished one can be restored."""
+        return completeness(self.race, self.header.num_samples, self.header.n_finalists)
+
+    @property
+    def leader(self) -> str | None:
+        """The name of the group that ``best`` is, None where none can be called that."""
+        if not self.completeness.finished:
+            return self.race.policy.leader()
+        top = self.header.rungs[-1]
+        alive = (n for n in ranking(self.race, 1) if not self.race.groups[n].lost)
+        return next((name for name in alive if top in self.race.groups[name].scores), None)
+
+    @property
     def best(self) -> BestGroup:
         """The best of the groups that hold every epoch on every seed.
 
+        Of a study that was left before its end, the group that its policy would have answered with
+        at that moment; ``complete`` and ``rung`` say what it is judged on.
+
         Raises:
-            NoCompleteGroupError: no group does; the message says what each lacks.
+            NoCompleteGroupError: no group has a score; the message says what each lacks.
         """
-        top = self.header.rungs[-1]
-        name = next(
-            (name for name in ranking(self.race) if top in self.race.groups[name].scores), None
-        )
-        if name is None or self.race.groups[name].lost:
+        name = self.leader
+        if name is None:
             raise NoCompleteGroupError(
-                f"no config has all {len(self.seeds)} seeds at the last rung ({top}), so none can "
-                f"be called best:\n{self}"
+                "no config can be called best, because each one failed or none has come to a rung:"
+                f"\n{self}"
             )
         found = standing(self.race, name, resolution=self.resolution)
-        runs = {seed: self.ledger[RunKey(name, seed)] for seed in self.seeds}
+        assert found.rung is not None
+        seeds = self.seeds[: found.rung.n_seeds]
+        runs = {seed: self.ledger[RunKey(name, seed)] for seed in seeds}
         return BestGroup(
             group=name,
             config=self.ledger.configs[name],
@@ -149,8 +172,13 @@ class SeedResults:
             std=found.std,
             interval=found.interval,
             scores=found.values,
-            checkpoints={seed: self._checkpoint(run.checkpoints) for seed, run in runs.items()},
+            checkpoints={
+                seed: self._checkpoint(run.checkpoints, found.rung.epochs)
+                for seed, run in runs.items()
+            },
             failures=found.failures,
+            rung=found.rung,
+            complete=found.rung == self.header.rungs[-1],
         )
 
     @property
@@ -229,11 +257,16 @@ class SeedResults:
 
         Raises:
             OverlappingSeedsError: a seed is one of those tuned on.
-            NoCompleteGroupError: there is nothing to confirm.
+            NoCompleteGroupError: no config has every epoch on every seed, so there is nothing to
+                confirm; restore the study first.
         """
         from tune_seeds.tuner import SeedTuner  # which imports the results
 
-        _ = self.best
+        if not self.completeness.n_complete:
+            raise NoCompleteGroupError(
+                f"no config has all {len(self.seeds)} seeds at the last rung "
+                f"({self.header.rungs[-1]}), so there is nothing to confirm:\n{self}"
+            )
         return SeedTuner.confirm(
             self.path, seeds, top, trainable, storage_filesystem=self._storage_filesystem
         )
@@ -325,10 +358,11 @@ class SeedResults:
     def _config_columns(self, name: str) -> dict[str, Any]:
         return {f"config/{k}": v for k, v in flat(self.ledger.configs[name]).items()}
 
-    def _checkpoint(self, checkpoints: dict[int, str]) -> Checkpoint | None:
-        if not checkpoints:
+    def _checkpoint(self, checkpoints: dict[int, str], epochs: int) -> Checkpoint | None:
+        newest = max((epoch for epoch in checkpoints if epoch <= epochs), default=None)
+        if newest is None:
             return None
-        path = PurePosixPath(self._fs_path) / checkpoints[max(checkpoints)]
+        path = PurePosixPath(self._fs_path) / checkpoints[newest]
         return Checkpoint(str(path), filesystem=self._fs)
 
     def _join(self, relative: str) -> str:

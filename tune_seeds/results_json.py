@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tune_seeds.results import SeedResults
 
 #: Raised when a reader of the old document would be misled by the new one.
-SCHEMA = "tune-seeds/results/1"
+SCHEMA = "tune-seeds/results/2"
 
 
 def to_json(results: SeedResults) -> str:
@@ -40,6 +40,7 @@ def to_json(results: SeedResults) -> str:
             "param_space": header.param_space,
             "version": header.version,
         },
+        "completeness": _data(results.completeness),
         "best": _best(results),
         "groups": [_group(results, name) for name in ranking(results.race)],
         "contenders": None,
@@ -58,12 +59,9 @@ def to_json(results: SeedResults) -> str:
 
 
 def _best(results: SeedResults) -> dict[str, Any] | None:
-    from tune_seeds.results import NoCompleteGroupError  # which imports this module
-
-    try:
-        best = results.best
-    except NoCompleteGroupError:
+    if results.leader is None:
         return None
+    best = results.best
     checkpoints = {seed: None if c is None else c.path for seed, c in best.checkpoints.items()}
     record = {field.name: getattr(best, field.name) for field in dataclasses.fields(best)}
     return _data({**record, "config": plain(best.config), "checkpoints": checkpoints})

@@ -17,10 +17,13 @@ from ray.tune.search.variant_generator import generate_variants
 
 from tune_seeds.journal import exists, read_bytes, write_atomically
 from tune_seeds.study import Study
+from tune_seeds.telling import Teller, lessons
 
 logger = logging.getLogger(__name__)
 
-SEARCH_STATE = "search_state.pkl"
+# On a restore Ray 2.60 takes a copy of every .pkl and .json here, and writes it back over the newer
+# file with each of its snapshots (sync_down_experiment_state); so it must end in neither.
+SEARCH_STATE = "search.state"
 
 
 class VariantSearch(Searcher):
@@ -85,9 +88,9 @@ class VariantSearch(Searcher):
 class SeedSearch(Searcher):
     """Hands runs to Ray: promoted groups' missing seeds first, then a new config on its seeds.
 
-    The searcher inside never sees a seed. It hears one final score per config: the aggregate over
-    the seeds of the lowest rung, as soon as that rung is complete, since only there every config
-    is scored, on equal terms. A group with a failed seed is told as an error.
+    The searcher inside never sees a seed. It hears of every group as soon as its lowest rung is
+    complete, also where the group then waits, and again when it is scored higher up; how those
+    scores are made to compare, and which searchers can be told again, ``telling.py`` says.
 
     Args:
         study: the shared state.
@@ -107,7 +110,7 @@ class SeedSearch(Searcher):
         self._num_samples = num_samples
         self._file = str(PurePosixPath(study.path) / SEARCH_STATE)
         self._groups: dict[str, str] = {}  # suggestion → group; equal configs share a group
-        self._told: set[str] = set()
+        self._teller = Teller(searcher, study.race.policy.rungs, study.race.ledger.metric)
         self._restore_inner()
 
     def suggest(self, trial_id: str) -> Any:
@@ -141,12 +144,9 @@ class SeedSearch(Searcher):
 
     def tell(self) -> None:
         """Tell the searcher inside what it has not heard yet."""
-        race = self._study.race
-        news = [race.news.popleft() for _ in range(len(race.news))]
-        groups = {item.group for item in news}
-        for name, group in self._groups.items():
-            if group in groups and name not in self._told:
-                self._tell_one(name, group)
+        if self._study.race.news:
+            self._study.race.news.clear()
+            self._tell_all()
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing of Ray's snapshot is needed: the journal holds the study."""
@@ -184,32 +184,19 @@ class SeedSearch(Searcher):
             self._groups[name] = group
             if known and group not in orphans:
                 logger.info("config %s was suggested again; it joins group %s", config, group)
-                self._tell_one(name, group)
                 self._save_inner()
+                self._tell_all()
                 continue
             self._save_inner()
             if not known:
                 return
 
-    def _tell_one(self, name: str, group: str) -> None:
-        race = self._study.race
-        state = race.groups[group]
-        first = race.policy.first()
-        if first in state.scores:
-            ledger = race.ledger
-            result = {
-                ledger.metric: ledger.sign * state.scores[first],
-                "epoch": first.epochs,
-                "n_seeds": first.n_seeds,
-                "training_iteration": 1,
-            }
-            self._inner.on_trial_complete(name, result)
-        elif state.lost:
-            self._inner.on_trial_complete(name, error=True)
-        else:
-            return
-        self._told.add(name)
-        self._save_inner()
+    def _tell_all(self) -> None:
+        # One score can change what there is to tell of several groups.
+        known = lessons(self._study.race)
+        names = [(name, known[group]) for name, group in self._groups.items() if group in known]
+        if any([self._teller.tell(name, lesson) for name, lesson in names]):
+            self._save_inner()
 
     def _save_inner(self) -> None:
         with tempfile.TemporaryDirectory() as directory:
@@ -220,7 +207,7 @@ class SeedSearch(Searcher):
                 return
             with open(file, "rb") as stream:
                 inner = stream.read()
-        state = {"inner": inner, "groups": self._groups, "told": self._told}
+        state = {"inner": inner, "groups": self._groups, "told": self._teller.told}
         write_atomically(self._study.fs, self._file, pickle.dumps(state))
 
     def _restore_inner(self) -> None:
@@ -234,15 +221,13 @@ class SeedSearch(Searcher):
             return
         state = pickle.loads(read_bytes(self._study.fs, self._file))
         self._groups = state["groups"]
-        self._told = state["told"]
+        self._teller.told = state["told"]
         with tempfile.TemporaryDirectory() as directory:
             file = os.path.join(directory, "searcher")
             with open(file, "wb") as stream:
                 stream.write(state["inner"])
             self._inner.restore(file)
-        for name, group in self._groups.items():
-            if name not in self._told and group in self._study.race.groups:
-                self._tell_one(name, group)
+        self._tell_all()
 
 
 class SeedSearchGenerator(SearchGenerator):

@@ -68,23 +68,37 @@ def _by_seed(results: SeedResults, item: Standing) -> str:
 
 
 def _answer(results: SeedResults) -> list[str]:
-    try:
-        found = results.contenders()
-    except NothingToCompareError:
-        return []
+    far = results.completeness
+    lines = [""] if far.finished else ["", str(far)]
+    if results.leader is None:
+        return lines if lines[1:] else []
     best = results.best
     low, high = best.interval
     interval = f"{best.interval.level:.0%} interval {low:.5g} to {high:.5g}, " if low == low else ""
-    lines = [
-        "",
-        f"best: {best.group}, {best.score:.5g} ({interval}{len(best.scores)} seeds)",
-    ]
+    n_seeds = f"{len(best.scores)} seeds"
+    if not best.complete:
+        epochs = "" if best.rung.epochs == TO_THE_END else f" at epoch {best.rung.epochs}"
+        n_seeds = f"{len(best.scores)} of {len(results.seeds)} seeds{epochs}"
+    so_far = "" if far.finished else " so far"
+    lines.append(f"best{so_far}: {best.group}, {best.score:.5g} ({interval}{n_seeds})")
     if best.interval.caveat:
         lines.append(f"note on the interval: {best.interval.caveat}")
     if best.failures:
         seeds = ", ".join(map(str, best.failures))
         lines.append(f"its seeds {seeds} failed: {results.header.on_seed_failure}")
-    others = [name for name in found.groups if name != best.group]
+    if best.complete:
+        lines.extend(_contenders(results, best.group))
+    confirmed = results.confirmation
+    return lines if confirmed is None else [*lines, *_confirmed(results, confirmed)]
+
+
+def _contenders(results: SeedResults, best: str) -> list[str]:
+    try:
+        found = results.contenders()
+    except NothingToCompareError:
+        return []  # a seed of each was dropped
+    lines: list[str] = []
+    others = [name for name in found.groups if name != best]
     if others:
         lines.append(
             f"not told apart from the best by {found.n_seeds} seeds at {found.level:.0%}: "
@@ -92,8 +106,7 @@ def _answer(results: SeedResults) -> list[str]:
         )
     if found.caveat:
         lines.append(f"note on that comparison, which is of means: {found.caveat}")
-    confirmed = results.confirmation
-    return lines if confirmed is None else [*lines, *_confirmed(results, confirmed)]
+    return lines
 
 
 def _confirmed(results: SeedResults, confirmed: FreshConfirmation) -> list[str]:

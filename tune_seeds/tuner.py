@@ -6,9 +6,10 @@ import copy
 import dataclasses
 import os
 import secrets
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from importlib.metadata import version
 from pathlib import PurePosixPath
 from typing import Any, Literal, Self, cast
@@ -318,20 +319,36 @@ class SeedTuner:
             f"(epochs x seeds): {' '.join(map(str, header.rungs))}; {self.path}",
             flush=True,
         )
+        left, start = "an error", time.monotonic()
         try:
             with quiet_ray(self._verbose()):
                 self._run(study, search, num_samples)
+            left = self._why_left(race, time.monotonic() - start)
         except TuneError:
             if study.fatal is not None:
                 raise study.fatal from None
             raise
         finally:
             search.tell()
+            if not race.done:
+                race.leave(left)
             study.journal.close()
         results = self.get_results()
         if not race.done:
             print(f"{results}\n\n{resume_advice(self._uri())}", flush=True)
         return results
+
+    def _why_left(self, race: Race, elapsed_s: float) -> str:
+        """By what Ray ended a study that is not done; it does not say, and raises for neither."""
+        run_config: Any = self._arguments.run_config
+        budget: Any = self._arguments.tune_config.time_budget_s
+        if isinstance(budget, timedelta):
+            budget = budget.total_seconds()
+        if budget is not None and elapsed_s >= budget:
+            return "the time budget"
+        if run_config.failure_config.fail_fast and race.failed:
+            return "a failed run (fail_fast)"
+        return "an interruption"
 
     def get_results(self) -> SeedResults:
         """The results so far, read from the experiment's journal."""

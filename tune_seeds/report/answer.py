@@ -17,21 +17,19 @@ if TYPE_CHECKING:
 
 def answer(results: SeedResults) -> str:
     """The best config, or that there is none yet."""
-    race = results.race
-    top = race.policy.rungs[-1]
-    finalists = [g for g in race.groups.values() if top in g.scores and not g.lost]
-    if not finalists:
-        return "<h1>No config is finished</h1>" + html.paragraph(
-            f"None has all {len(results.seeds)} seeds at the last rung ({top}), so none can be "
-            "called best. The ranking below is of lower rungs."
+    race, far = results.race, results.completeness
+    if results.leader is None:
+        return "<h1>No config has a score</h1>" + html.paragraph(
+            f"Each one failed, or none has come to a rung ({far})."
         )
     best = results.best
     metric = race.ledger.metric
     kind = "mean" if results.header.aggregate == "mean" else results.header.aggregate
-    title = f"{best.group} is best: {metric} {number(best.score)}"
+    title = f"{best.group} {'is best' if far.finished else 'leads'}: {metric} {number(best.score)}"
     rows = tuple((str(seed), number(value)) for seed, value in best.scores.items())
     return (
         f"<h1>{escape(title)}</h1>"
+        + ("" if far.finished else html.paragraph(f"{_capital(str(far))}."))
         + html.codes((key, value_text(value, 80)) for key, value in flat(best.config).items())
         + html.facts(
             [
@@ -40,7 +38,7 @@ def answer(results: SeedResults) -> str:
                 ("standard deviation", number(best.std) or "one seed"),
                 ("seeds", str(len(best.scores))),
                 ("configs tried", str(len(race.groups))),
-                ("finished on every seed", str(len(finalists))),
+                ("finished on every seed", str(far.n_complete)),
             ]
         )
         + html.table(Table("", ("seed", metric), rows), fold=10, kind="small")
@@ -81,9 +79,13 @@ def _sureness(results: SeedResults, best: BestGroup) -> str:
         notes.append(f"its seeds {seeds} failed: {results.header.on_seed_failure}")
     sure = ""
     try:
-        found = results.contenders()
+        found = results.contenders() if best.complete else None
     except NothingToCompareError:
-        pass
+        found = None
+    if found is None:
+        if not best.complete:
+            top = results.header.rungs[-1]
+            sure = f"It is judged at {best.rung} (epochs x seeds), not yet at {top}."
     else:
         others = [name for name in found.groups if name != best.group]
         percent = f"{found.level:.0%}"
@@ -101,13 +103,17 @@ def _sureness(results: SeedResults, best: BestGroup) -> str:
         else:
             sure = f"How sure: it is apart from every other finished config, at {percent}."
         notes.append(found.caveat or "")
-    if results.confirmation is None:
+    if results.confirmation is None and best.complete:
         notes.append(
             "the best of many is flattered by having been chosen: confirm it on fresh seeds "
             "(tune-seeds confirm)"
         )
-    note = ". ".join(text[0].upper() + text[1:] for text in notes if text)
+    note = ". ".join(_capital(text) for text in notes if text)
     return html.paragraph(sure) + html.paragraph(f"{note}." if note else "", "note")
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _interval(best: BestGroup) -> str:
