@@ -103,7 +103,8 @@ def test_noisy_seeds_get_more_of_the_budget_than_clear_ones():
         return lambda number, seed, epoch: level[number] + scale * noise[number, seed]
 
     share = [
-        spent(play(Adaptive(EPOCHS, 3), 500, 400, at(scale)))["seeds"] for scale in (0.001, 0.5)
+        spent(play(Adaptive(EPOCHS, 3, n_finalists=500), 500, 400, at(scale)))["seeds"]
+        for scale in (0.001, 0.5)
     ]
     assert share[0] < share[1]
 
@@ -119,7 +120,7 @@ def test_a_rung_that_says_nothing_stops_fewer_than_one_that_decides():
         return end[number] if epoch == EPOCHS[-1] else start[number]
 
     def share_at_top(values: Callable[[int, int, int], float]) -> float:
-        costs = spent(play(Adaptive(EPOCHS, 1), 500, 300, values))
+        costs = spent(play(Adaptive(EPOCHS, 1, n_finalists=500), 500, 300, values))
         return costs["epochs"] / (costs["epochs"] + costs["new"])
 
     assert share_at_top(decides) < share_at_top(misleads)
@@ -127,7 +128,7 @@ def test_a_rung_that_says_nothing_stops_fewer_than_one_that_decides():
 
 def test_no_rung_is_starved_whatever_the_forecast_says():
     rng = np.random.default_rng(0)
-    policy = Adaptive(EPOCHS, 1)
+    policy = Adaptive(EPOCHS, 1, n_finalists=2000)
     steps = play(policy, 2000, 1500, lambda number, seed, epoch: float(rng.normal()))
     got = [
         sum(rung.epochs == epoch for _, rung in steps) * cost

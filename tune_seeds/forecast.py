@@ -20,14 +20,16 @@ from scipy.special import ndtri
 
 #: Correlation of neighbouring rungs before any group has been at both, and how many groups it is
 #: worth. Raising either stops more configs at low rungs while little is known.
-PRIOR_CORRELATION = 0.5
+PRIOR_CORRELATION = 0.3
 PRIOR_WEIGHT = 3.0
 #: Share of the seed in the variance that is left at the last epoch, before any group has a second
 #: seed there, and how many groups it is worth. Raising it brings second seeds earlier.
-PRIOR_SEED_SHARE = 0.3
+PRIOR_SEED_SHARE = 0.15
 PRIOR_SEED_WEIGHT = 2.0
+PRIOR_TRUST = 0.5
+PRIOR_TRUST_WEIGHT = 3.0
 #: Values at the last epoch this many quartile ranges below the lower quartile count as there.
-FENCE = 1.5
+FENCE = 0.0
 # Pairs from a narrow range of lower scores would give slopes without bound.
 _LEAST_SPREAD = 0.3
 # At least this share of the variance left is between configs, however noisy seeds seem.
@@ -143,6 +145,26 @@ def fit_forecast(
         lines.insert(0, Line(a, b, variance))
     average = float(top.mean()) if len(top) else 0.0
     return Forecast(tuple(lines), between, max(noise, 1e-300), floor, average)
+
+
+def trust_in_recent(groups: Sequence[tuple[Sequence[float], Sequence[float]]]) -> float:
+    """How far a value should be drawn towards the mean of recent epochs to foretell other seeds."""
+    xs: list[float] = []
+    ys: list[float] = []
+    for last, recent in groups:
+        n, total = len(last), sum(last)
+        xs += [r - v for v, r in zip(last, recent, strict=True)]
+        ys += [(total - v) / (n - 1) - v for v in last]
+    if not xs:
+        return PRIOR_TRUST
+    x, y = np.array(xs), np.array(ys)
+    cx, cy = 5 * np.median(np.abs(x)), 5 * np.median(np.abs(y))
+    x, y = np.clip(x, -cx, cx), np.clip(y, -cy, cy)
+    n, power = len(groups), float(np.mean(x * x))
+    if power <= 0:
+        return PRIOR_TRUST
+    seen = float(np.mean(x * y)) / power
+    return min(1.0, max(0.0, (n * seen + PRIOR_TRUST_WEIGHT * PRIOR_TRUST) / (n + PRIOR_TRUST_WEIGHT)))
 
 
 def expected_rise(ahead: float, variance: float) -> float:
