@@ -47,7 +47,7 @@ def seeds_at_rung(text: str) -> str | int:
         return text
     if text.isdecimal():
         return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is neither 'adaptive', 'all', 'ladder' nor a number")
+    raise argparse.ArgumentTypeError(f"{text!r} is no number, 'adaptive', 'all' or 'ladder'")
 
 
 @dataclass

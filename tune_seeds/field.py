@@ -17,7 +17,6 @@ from typing import Any
 from tune_seeds.ledger import TO_THE_END, Ledger, Outcome, Rung, RunKey
 from tune_seeds.policy import Policy
 
-
 #: Epochs that count as recent, as a share of those of a rung, at least two.
 RECENT_SHARE = 0.1
 
