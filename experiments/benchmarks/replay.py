@@ -59,12 +59,15 @@ class Cell:
     Attributes:
         regret: method → regret in % of (best − median config).
         bound: regret of the config that is best on every epoch of all the search's seeds.
+        shown: regret of the best, by an oracle, of the first ``report.CLAIM_BUDGET`` configs: no
+            method that learns nothing from early epochs can have seen a better one by then.
     """
 
     table: str
     n_seeds: int
     regret: dict[str, Float[np.ndarray, "repeat budget"]]
     bound: Float[np.ndarray, " repeat"]
+    shown: Float[np.ndarray, " repeat"]
 
 
 def fixed(kind: str, shape: Shape, budget: float, rng: np.random.Generator) -> Method:
@@ -127,14 +130,17 @@ def replay_chunk(
     """Replay every method on the same draws."""
     entries = methods()
     rows: dict[str, list[list[float]]] = {name: [] for name in entries}
-    bound = []
+    bound: list[float] = []
+    shown: list[float] = []
     for repeat in repeats:
         draw_ = draw(table, n_seeds, rng=np.random.default_rng((0, repeat)))
         last = draw_.curves[:, :, -1].mean(axis=1)
         bound.append(float(draw_.regret[int(np.nanargmax(last))]))
+        shown.append(float(draw_.regret[: report.CLAIM_BUDGET].min()))
         for name, entry in entries.items():
             rows[name].append(replay_once(draw_, entry, budgets, n_workers, (0, repeat)))
-    return Cell(table.name, n_seeds, {n: np.array(r) for n, r in rows.items()}, np.array(bound))
+    regret = {name: np.array(row) for name, row in rows.items()}
+    return Cell(table.name, n_seeds, regret, np.array(bound), np.array(shown))
 
 
 def replay(
@@ -176,7 +182,8 @@ def _run(task: tuple[Table, int, tuple[float, ...], int, range]) -> Cell:
 def _joined(parts: list[Cell]) -> Cell:
     regret = {n: np.concatenate([p.regret[n] for p in parts]) for n in parts[0].regret}
     bound = np.concatenate([p.bound for p in parts])
-    return Cell(parts[0].table, parts[0].n_seeds, regret, bound)
+    shown = np.concatenate([p.shown for p in parts])
+    return Cell(parts[0].table, parts[0].n_seeds, regret, bound, shown)
 
 
 def main(argv: list[str] | None = None) -> None:
