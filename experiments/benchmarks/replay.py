@@ -2,6 +2,17 @@
 
 python experiments/benchmarks/replay.py --curves DIR    # recorded curves, a folder per source
 python experiments/benchmarks/replay.py                 # a table that it records itself
+
+On 15 pairs of a table and a number of seeds (3 or 5), 200 repeats, one run trained at once, the
+default's normalised area under regret over budgets of 5 to 80 full trainings is 9.6 % of (best −
+median config); that of successive halving on a ladder of seeds 15.1, of the best peer, the seed as
+a hyperparameter of random search, 15.4, of ASHA with a fixed seed 17.2, of Hyperband and the ten
+best on all seeds 18.2, of SMAC3 23.7, of Ray's Repeater 34.2. At budgets of 10 and more it is not
+above the best peer of a cell by more than two errors in 34 of 60 cells. In 21 of the others it is
+no worse than the config that is best on everything the search's seeds can show. The other five
+are mostly small budgets on tables whose first epochs say nothing of the last.
+What Repeater reaches with 80 full trainings the default reaches with 8 on 6 of the 15. On the
+other nine the best of 8 random configs, named by an oracle, is above Repeater's too.
 """
 
 from __future__ import annotations

@@ -141,13 +141,11 @@ def _show_claim(cells: Sequence[Cell], budgets: Sequence[float], default: str) -
         )
     mean = np.mean([c.regret[default][:, early].mean() for c in cells])
     repeater = np.mean([c.regret["Repeater"][:, -1].mean() for c in cells])
-    n_kept = len(cells) - len(rows)
+    n, n_kept = len(cells), len(cells) - len(rows)
     print(f"\nwith {CLAIM_BUDGET} full trainings {default!r} has regret {mean:.2f}, with")
     print(f"{budgets[-1]:g} Repeater has {repeater:.2f}; ours is not above it in {n_kept} of")
-    print(
-        f"{len(cells)} tables; in {n_bounded} of the others the best of {CLAIM_BUDGET} configs is"
-    )
-    print("above it too: only early epochs could point to better ones")
+    print(f"{n} tables; in {n_bounded} of the others the best of {CLAIM_BUDGET} random configs is")
+    print("above it too, and only early epochs could point to better ones")
     if rows:
         print(f"  table, K                      ours Repeater  best of {CLAIM_BUDGET}, by oracle")
         print("\n".join(rows))
