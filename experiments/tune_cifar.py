@@ -43,11 +43,11 @@ def option(default: Any, help: str, **kwargs: Any) -> Any:
 
 def seeds_at_rung(text: str) -> str | int:
     """One word of ``--seeds-per-rung``."""
-    if text in ("all", "ladder"):
+    if text in ("adaptive", "all", "ladder"):
         return text
     if text.isdecimal():
         return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is neither 'all', 'ladder' nor a number")
+    raise argparse.ArgumentTypeError(f"{text!r} is no number, 'adaptive', 'all' or 'ladder'")
 
 
 @dataclass
@@ -75,9 +75,9 @@ class Arguments:
         None, "draw this many seeds, once, instead of taking --seeds", type=int
     )
     seeds_per_rung: str | tuple[int, ...] = option(
-        "ladder",
-        "all: every seed at every rung; ladder: one seed up to the last epoch, then all; "
-        "or a number for each rung",
+        "adaptive",
+        "adaptive: the next epoch or seed where it is expected to gain most; all: every seed at "
+        "every rung; ladder: one seed up to the last epoch, then all; or a number for each rung",
         type=seeds_at_rung,
         nargs="+",
     )

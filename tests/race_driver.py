@@ -11,7 +11,7 @@ from tune_seeds.events import Event
 from tune_seeds.journal import decode, encode
 from tune_seeds.ledger import Ledger, RunKey
 from tune_seeds.policy import Policy
-from tune_seeds.race import Decision, Race
+from tune_seeds.race import Decision, OnSeedFailure, Race
 
 Curve = Callable[[int, int, int], float]  # config number, seed, epoch -> metric
 
@@ -33,6 +33,7 @@ class Driver:
     p_fail: float = 0.0
     p_restore: float = 0.0
     withheld: bool = False  # the searcher has nothing to suggest for now
+    on_seed_failure: OnSeedFailure = OnSeedFailure.FAIL
     log: list[Event] = field(default_factory=list)
     slots: dict[RunKey, int] = field(default_factory=dict)
     saved: dict[RunKey, int] = field(default_factory=dict)
@@ -45,7 +46,8 @@ class Driver:
         self.race.log = self.log.append
 
     def _new_race(self) -> Race:
-        return Race(Ledger(self.seeds, "acc", "max"), self.make_policy(), statistics.fmean)
+        ledger = Ledger(self.seeds, "acc", "max")
+        return Race(ledger, self.make_policy(), statistics.fmean, self.on_seed_failure)
 
     def restore(self) -> None:
         race = self._new_race()

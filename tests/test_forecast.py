@@ -6,7 +6,13 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from tune_seeds.forecast import expected_rise, fit_forecast, normal_score
+from tune_seeds.forecast import (
+    PRIOR_TRUST,
+    expected_rise,
+    fit_forecast,
+    normal_score,
+    trust_in_recent,
+)
 
 
 def fitted(scores: np.ndarray, spreads: Sequence[tuple[float, int]] = ()):
@@ -115,3 +121,27 @@ def test_nothing_known_is_no_error():
     assert mean == 0.0
     assert variance > 0
     assert forecast.left(0, 1) > forecast.left(1, 1) > forecast.left(2, 1) > 0
+
+
+def groups_with(noise: float, drift: float, n: int = 200) -> list[tuple[list[float], list[float]]]:
+    """Values of three seeds at the last epoch and their means over it and nine before it."""
+    rng = np.random.default_rng(0)
+    rise = rng.normal(scale=drift, size=(n, 1)) + np.zeros((n, 3))
+    jitter = rng.normal(scale=noise, size=(n, 3, 10))
+    values = rise + jitter[..., -1]
+    return list(zip(values.tolist(), jitter.mean(axis=2).tolist(), strict=True))
+
+
+def test_recent_epochs_are_trusted_where_they_differ_by_noise_and_not_where_curves_move():
+    assert trust_in_recent(groups_with(noise=1, drift=0)) > 0.9
+    assert trust_in_recent(groups_with(noise=0.1, drift=1)) < 0.1
+    assert trust_in_recent([]) == PRIOR_TRUST
+    assert trust_in_recent([([1.0, 2.0], [1.0, 2.0])]) == PRIOR_TRUST
+
+
+def test_one_seed_that_collapses_does_not_decide_the_trust():
+    groups = groups_with(noise=1, drift=0)
+    groups[0][0][0] = -1e9
+    assert trust_in_recent(groups) == pytest.approx(
+        trust_in_recent(groups_with(noise=1, drift=0)), abs=0.1
+    )

@@ -76,10 +76,17 @@ class Watched:
         for policy in (self.inner, self.twin):
             policy.promoted(group, rung)
 
-    def scored(self, group: str, rung: Rung, values: Sequence[float], score: float) -> None:
+    def scored(
+        self,
+        group: str,
+        rung: Rung,
+        values: Sequence[float],
+        score: float,
+        recent: Sequence[float] = (),
+    ) -> None:
         self.reached[group].add(rung)
         for policy in (self.inner, self.twin):
-            policy.scored(group, rung, values, score)
+            policy.scored(group, rung, values, score, recent)
 
     def dropped(self, group: str) -> None:
         self.gone.add(group)

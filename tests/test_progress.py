@@ -87,8 +87,15 @@ def test_a_small_screen_shows_the_best_and_counts_the_rest(tmp_path):
     assert "… and 34 more" in screens[-1]
 
 
-def test_the_plan_is_near_from_the_beginning_and_never_below_what_was_trained(tmp_path):
-    made = MadeUp([{"x": k * 7 % 30} for k in range(30)], quality=lambda c: 0.1 + c["x"] / 40)
+@pytest.mark.parametrize("seeds_per_rung", ["adaptive", "ladder"])
+def test_the_plan_is_near_from_the_beginning_and_never_below_what_was_trained(
+    tmp_path, seeds_per_rung
+):
+    made = MadeUp(
+        [{"x": k * 7 % 30} for k in range(30)],
+        quality=lambda c: 0.1 + c["x"] / 40,
+        seeds_per_rung=seeds_per_rung,
+    )
     plans = []
     for study in steps(tmp_path / "study", made):
         planned = planned_epochs(study.race, 30, 3, 3)

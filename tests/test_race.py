@@ -6,7 +6,7 @@ import pytest
 
 from tune_seeds.ledger import TO_THE_END, Ledger, Rung, RunKey
 from tune_seeds.policy import SuccessiveHalving
-from tune_seeds.race import Decision, Race, RungMissedError
+from tune_seeds.race import Decision, OnSeedFailure, Race, RungMissedError
 
 SEEDS = (47, 881, 123456789)
 
@@ -190,3 +190,31 @@ def test_a_failed_group_does_not_win_even_where_it_led():
     race.fail(RunKey(good, 881), "boom")
     promotion = race.promote_next()
     assert promotion is not None and promotion.group == bad
+
+
+class Listener(SuccessiveHalving):
+    """Keeps what it hears of recent epochs."""
+
+    heard: dict[str, tuple[float, ...]]
+
+    def scored(self, group, rung, values, score, recent=()):
+        self.heard = {**getattr(self, "heard", {}), group: tuple(recent)}
+        super().scored(group, rung, values, score, recent)
+
+
+@pytest.mark.parametrize(
+    ("mode", "rule", "expected"),
+    [("max", "fail", (2.5, 22.5)), ("min", "fail", (-2.5, -22.5)), ("max", "worst", (2.5, 3.0))],
+)
+def test_the_policy_hears_the_mean_of_recent_epochs(mode: str, rule: str, expected: tuple):
+    policy = Listener((Rung(3, 2),), 3, 1)
+    race = Race(Ledger((47, 881), "acc", mode), policy, statistics.fmean, OnSeedFailure(rule))
+    group = race.add_group({})
+    start_all(race)
+    for epoch, value in enumerate((1.0, 2.0, 3.0), start=1):
+        race.report(RunKey(group, 47), epoch, {"acc": value})
+        if rule == "worst" and epoch == 2:
+            race.fail(RunKey(group, 881), "boom")
+        elif rule != "worst":
+            race.report(RunKey(group, 881), epoch, {"acc": value + 20})
+    assert policy.heard[group] == expected

@@ -9,7 +9,7 @@ import pytest
 from benchmarks import peers, restated
 from benchmarks.record import made_up
 from benchmarks.replay import Cell, main, methods, replay
-from benchmarks.report import area, lost, standard_error
+from benchmarks.report import area, lost, picked_on_the_other_half, standard_error
 from benchmarks.simulate import Batches, Job, Plan, draw, simulate
 from benchmarks.tables import Table
 
@@ -175,6 +175,26 @@ def test_losing_is_beyond_two_standard_errors():
     assert standard_error(noise) == pytest.approx(0.1005, abs=1e-4)
     assert not lost(noise + 0.19, np.zeros(100))[2]
     assert lost(noise + 0.21, np.zeros(100))[2]
+
+
+def test_a_peer_that_is_best_by_luck_is_not_best_on_the_other_half():
+    rng = np.random.default_rng(0)
+    names = [f"peer {k}" for k in range(30)]
+    regret = {name: rng.normal(size=(2000, 1)) for name in ["ours", *names]}
+    cell = Cell("t", 3, regret, np.zeros(2000), np.zeros(2000))
+    luckiest = min(names, key=lambda name: regret[name].mean())
+    picked = lost(regret["ours"][:, 0], regret[luckiest][:, 0])[0]
+    fair = picked_on_the_other_half(cell, 0, "ours", names)
+    assert fair.mean() < picked
+    assert abs(fair.mean() - regret["ours"].mean()) < 3 * math.sqrt(1 / 2000)
+
+
+def test_what_eight_trainings_show_is_the_best_of_the_first_eight():
+    table = made_up(12, 5, 9, rng=np.random.default_rng(0))
+    (cell,) = replay([table], (3,), (4,), 3)
+    for repeat, shown in enumerate(cell.shown):
+        one = draw(table, 3, rng=np.random.default_rng((0, repeat)))
+        assert shown == min(one.regret[:8])
 
 
 def test_a_replay_is_reproducible_and_does_not_depend_on_its_parts():

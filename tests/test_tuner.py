@@ -253,6 +253,9 @@ def test_random_search_is_reproducible_and_grids_are_whole(storage: str):
     second = tune_walk(storage, "b").fit()
     other = tune_walk(storage, "c", search_seed=2).fit()
     assert first.ledger.configs == second.ledger.configs != other.ledger.configs
+    assert first.header.policy == "adaptive"
+    assert [str(rung) for rung in first.header.rungs] == ["1x1", "2x1", "4x1", "4x2", "4x3"]
+    assert (first.groups["state"] == "complete").sum() >= 2
     grid = tune_walk(
         storage,
         "grid",

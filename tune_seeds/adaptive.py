@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from bisect import bisect_left, insort
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from heapq import merge
-from itertools import islice
-from statistics import variance
-from typing import NamedTuple
 
-from tune_seeds.forecast import expected_rise, fit_forecast, normal_score
+from tune_seeds.forecast import expected_rise
 from tune_seeds.ledger import Rung
+from tune_seeds.outlook import Outlook, Prospect
 from tune_seeds.policy import Promotion
 
 #: Groups that reach the last epoch before the forecast decides alone.
@@ -21,35 +15,8 @@ N_PIONEERS = 4
 PIONEER_DISCOUNT = 0.5
 #: Afterwards each rung gets at least this share of what any rung below it got.
 LEAST_SHARE = 0.5
-#: Refit when there are this many times the scores of the last fit: the work per score stays flat.
-_REFIT = 1.1
-
-
-class _Place(NamedTuple):
-    # Sorts best first; equal scores in the order of the configs, so a rerun ranks them equally.
-    cost: float
-    order: int
-    group: str
-
-
-@dataclass(slots=True)
-class _Member:
-    """A group as the policy knows it: its scores on one seed by level, and its top rung's."""
-
-    index: int
-    goal: Rung
-    climbed: list[float] = field(default_factory=list[float])
-    top: tuple[float, ...] = ()
-    score: float = 0.0
-    heading: bool = True
-    dropped: bool = False
-
-
-class _Option(NamedTuple):
-    expected: float
-    level: int
-    n_seeds: int
-    group: str
+#: What a study may cost beyond successive halving on as many configs, in full trainings.
+EXTRA = 1.0
 
 
 class Adaptive:
@@ -71,8 +38,11 @@ class Adaptive:
     got: a forecast that is sure and wrong would never find out. And a group that is expected to be
     best is taken to the last epoch at once, so what leads has been seen there.
 
-    When no new config is to come the race goes on in the same way until η · ``n_finalists`` groups
-    have every epoch; then the ``n_finalists`` groups that lead get every seed, best first.
+    The gain says where to spend, not how much. A study costs about what successive halving over
+    the same milestones would cost with one seed up to the last epoch and all of them for those
+    that get there (n/η^k groups at rung k): what goes to others than the finalists is held to what
+    goes to them there, and ``EXTRA`` full trainings more. Once that is spent only new configs
+    start, and when none is to come, the ``n_finalists`` groups that lead get every epoch and seed.
 
     Assumptions: residuals between neighbouring rungs are normal and alike in all groups; the
     spread over seeds at the last epoch is the same in all groups; a rung tells nothing beyond the
@@ -81,10 +51,10 @@ class Adaptive:
     Args:
         epochs: the milestones, rising; at least one.
         n_seeds: how many seeds the study has, at least 1.
-        reduction_factor: η > 1; how many groups with every epoch there are for a finalist.
+        reduction_factor: η > 1; sets what a study may cost, as above. Higher costs less.
         n_finalists: groups that are to hold every epoch and every seed, at least 1, or all when
-            there are fewer. As many as there are configs lets the race go on for as long as its
-            budget lasts.
+            there are fewer. More cost more; as many as there are configs lets the race go on for
+            as long as its budget lasts.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -109,23 +79,17 @@ class Adaptive:
             raise ValueError(f"n_finalists must be at least 1, got {n_finalists}")
         self._epochs = tuple(epochs)
         self._n_seeds = n_seeds
-        self._n_contenders = math.ceil(reduction_factor * n_finalists)
+        self._eta = reduction_factor
         self._n_finalists = n_finalists
         self._last = len(self._epochs) - 1
         self._rungs = (
             *(Rung(e, 1) for e in self._epochs),
             *(Rung(self._epochs[-1], k) for k in range(2, n_seeds + 1)),
         )
-        self._members: dict[str, _Member] = {}
-        self._ranked: list[list[float]] = [[] for _ in self._epochs]
-        self._waiting: list[list[_Place]] = [[] for _ in range(self._last)]
-        self._expected: dict[str, float] = {}  # of those at the last epoch
-        self._at_top: list[list[_Place]] = [[] for _ in range(n_seeds)]  # the same, by seeds
-        self._n_dropped = 0
-        self._spent = [0.0] * len(self._epochs)
-        self._n_scores = 0
-        self._refit_at = 0
-        self._forecast = fit_forecast(self._ranked, [], [])
+        self._steps = tuple(
+            e - below for e, below in zip(epochs, (0, *self._epochs[:-1]), strict=True)
+        )
+        self._outlook = Outlook(epochs, n_seeds)
 
     @property
     def rungs(self) -> tuple[Rung, ...]:
@@ -138,223 +102,156 @@ class Adaptive:
 
     def promoted(self, group: str, rung: Rung) -> None:
         """Note that a group heads for a rung."""
-        member = self._members.get(group)
-        if member is None:
-            member = self._members[group] = _Member(len(self._members), rung)
-        else:
-            self._leave(group, member)
-        member.goal, member.heading = rung, True
-        if rung.n_seeds == 1:
-            level = self._epochs.index(rung.epochs)
-            self._spent[level] += self._step(level)
+        self._outlook.promoted(group, rung)
 
-    def scored(self, group: str, rung: Rung, values: Sequence[float], score: float) -> None:
-        """Learn from a score; the forecast is refitted when enough have come."""
-        member = self._members[group]
-        member.heading = False
-        level = self._epochs.index(rung.epochs)
-        if rung.n_seeds == 1:
-            member.climbed.append(score)
-            insort(self._ranked[level], score)
-        if level == self._last:
-            self._unrank(group, member)
-            member.top, member.score = tuple(values), score
-        self._n_scores += 1
-        if self._n_scores >= self._refit_at:
-            self._refit()
-        self._enter(group, member)
+    def scored(
+        self,
+        group: str,
+        rung: Rung,
+        values: Sequence[float],
+        score: float,
+        recent: Sequence[float] = (),
+    ) -> None:
+        """Learn from a score; what is expected of every group follows."""
+        self._outlook.scored(group, rung, values, score, recent)
 
     def dropped(self, group: str) -> None:
-        """Take a failed group out; what it has shown stays in the ranks."""
-        member = self._members[group]
-        self._leave(group, member)
-        self._unrank(group, member)
-        member.dropped = True
-        self._n_dropped += 1
+        """Take a failed group out of those that can win."""
+        self._outlook.dropped(group)
 
     def revived(self, group: str) -> None:
         """Take a group back among those that can win."""
-        member = self._members[group]
-        member.dropped = False
-        self._n_dropped -= 1
-        if member.top or not member.heading:
-            self._enter(group, member)
+        self._outlook.revived(group)
 
     def propose(self, *, exhausted: bool) -> Promotion | None:
         """The step with the highest expected gain per epoch, or None for a new config."""
-        n_top = len(self._expected)
-        if n_top < N_PIONEERS:
+        if self._has_spent_its_share():
+            return self._finish() if exhausted else None
+        if self._outlook.n_top < N_PIONEERS:
             step, new = self._even_spending(exhausted)
             if step is not None or new:
                 return step
-        if not n_top:
+        if not self._outlook.n_top:
             return None
-        if exhausted and n_top >= min(self._n_contenders, len(self._members) - self._n_dropped):
-            return self._finish()
-        return self._starved() or self._highest_gain(exhausted)
+        step = self._starved() or self._highest_gain(exhausted)
+        return self._finish() if step is None and exhausted else step
 
     def leader(self) -> str | None:
         """The group that would be the answer now: the best expected mean at the highest rung.
 
         It is judged at the highest epoch that any group has reached. At the last epoch the mean
-        over seeds is drawn towards the forecast, the more the fewer seeds it has: a single lucky
-        seed leads less easily.
+        over seeds is drawn towards recent epochs and towards the forecast, the more the fewer seeds
+        it has: a single lucky seed leads less easily.
         """
-        if self._expected:
-            return min(places[0] for places in self._at_top if places).group
-        alive = [
-            (len(member.climbed), member.climbed[-1], -member.index, group)
-            for group, member in self._members.items()
-            if member.climbed and not member.dropped
-        ]
-        return max(alive)[-1] if alive else None
+        leading = self._outlook.leading(1)
+        return leading[0] if leading else self._outlook.highest()
 
     def _even_spending(self, exhausted: bool) -> tuple[Promotion | None, bool]:
         """The best group of the rung below the one that got least; else whether a new config."""
-        choices = [
-            (self._share(level), level)
+        waiting = {
+            level: group
             for level in range(1, self._last + 1)
-            if self._waiting[level - 1]
-        ]
-        if not exhausted:
-            choices.append((self._share(0), 0))
-        if not choices:
+            if (group := self._outlook.waiting(level - 1)) is not None
+        }
+        levels = list(waiting) if exhausted else [0, *waiting]
+        if not levels:
             return None, False
-        level = min(choices)[1]
+        level = min(levels, key=lambda level: (self._share(level), level))
         if level == 0:
             return None, True
-        return Promotion(self._waiting[level - 1][0].group, self._rungs[level]), False
+        return Promotion(waiting[level], self._rungs[level]), False
 
     def _starved(self) -> Promotion | None:
         """The best group below a rung that got too little, the highest rung first.
 
         A forecast from few groups can be sure and wrong; then nothing goes on that would show it.
         """
+        spent = self._outlook.spent_at
         for level in range(self._last, 0, -1):
-            enough = LEAST_SHARE * max(self._spent[:level])
-            if self._waiting[level - 1] and self._spent[level] + self._step(level) <= enough:
-                return Promotion(self._waiting[level - 1][0].group, self._rungs[level])
+            group = self._outlook.waiting(level - 1)
+            enough = LEAST_SHARE * max(spent[:level])
+            if group is not None and spent[level] + self._steps[level] <= enough:
+                return Promotion(group, self._rungs[level])
         return None
 
     def _share(self, level: int) -> float:
         discount = PIONEER_DISCOUNT if level == self._last else 1.0
-        return (self._spent[level] + self._step(level)) * discount
+        return (self._outlook.spent_at[level] + self._steps[level]) * discount
 
     def _highest_gain(self, exhausted: bool) -> Promotion | None:
-        options = self._options()
-        lead = options[0]
+        prospects = self._outlook.prospects()
+        lead = prospects[0]
         if lead.level < self._last:
             return self._up(lead)
         best, step = 0.0, None
-        for option in options:
-            if not self._can_go_on(option):
+        for prospect in prospects:
+            if not self._can_go_on(prospect):
                 continue
-            rival = options[1].expected if option is lead and len(options) > 1 else lead.expected
-            gain = self._gain(option.expected - rival, option.level, option.n_seeds)
+            rival = prospects[1] if prospect is lead and len(prospects) > 1 else lead
+            gain = self._gain(prospect, rival.expected)
             if gain > best:
-                best, step = gain, self._up(option)
+                best, step = gain, self._up(prospect)
         if exhausted:
-            return step or next((self._up(o) for o in options if self._can_go_on(o)), None)
+            return step or next((self._up(p) for p in prospects if self._can_go_on(p)), None)
         return step if best > self._gain_of_new(lead.expected) else None
 
+    def _has_spent_its_share(self) -> bool:
+        """Whether what went to others than the finalists is what successive halving spends."""
+        n = len(self._outlook.members)
+        if n <= self._n_finalists:
+            return False
+        added = (*self._steps, (self._n_seeds - 1) * self._epochs[-1])
+        allowed = EXTRA * self._epochs[-1] + sum(
+            max(n / self._eta**k - self._n_finalists, 0.0) * cost for k, cost in enumerate(added)
+        )
+        if self._outlook.spent < allowed:
+            return False
+        kept = sum(self._outlook.members[group].spent for group in self._finalists())
+        return self._outlook.spent - kept >= allowed
+
+    def _finalists(self) -> list[str]:
+        """Who would be completed now: the groups that lead, then those on their way up."""
+        leading = self._outlook.leading(self._n_finalists)
+        return [*leading, *self._outlook.climbing(self._n_finalists - len(leading))]
+
     def _finish(self) -> Promotion | None:
-        leading = islice(merge(*self._at_top), self._n_finalists)
-        for group in [place.group for place in leading]:
-            member = self._members[group]
-            if not member.heading and len(member.top) < self._n_seeds:
+        finalists = self._finalists()
+        for group in finalists:
+            member = self._outlook.members[group]
+            if not member.heading and member.n_seeds < self._n_seeds:
                 return Promotion(group, self._rungs[-1])
+        if len(finalists) < self._n_finalists:
+            below = [p for p in self._outlook.prospects() if p.level < self._last]
+            return self._up(below[0]) if below else None
         return None
 
-    def _options(self) -> list[_Option]:
-        """Who could gain most, and who leads: of each rung the two best, and the best that is idle.
+    def _can_go_on(self, prospect: Prospect) -> bool:
+        below_top = prospect.level < self._last or prospect.n_seeds < self._n_seeds
+        return below_top and not self._outlook.members[prospect.group].heading
 
-        Of the others at a rung none can gain more: what a step settles is the same for all of them.
-        """
-        options: list[_Option] = []
-        for n_seeds, places in enumerate(self._at_top, start=1):
-            for k, place in enumerate(places):
-                options.append(_Option(-place.cost, self._last, n_seeds, place.group))
-                if k and not self._members[place.group].heading:
-                    break
-        for level, waiting in enumerate(self._waiting):
-            for place in waiting[:2]:
-                score = normal_score(self._ranked[level], -place.cost)
-                expected = self._forecast.below(level, score)
-                options.append(_Option(expected, level, 1, place.group))
-        return sorted(options, key=lambda o: (-o.expected, -o.level, self._members[o.group].index))
+    def _up(self, prospect: Prospect) -> Promotion:
+        if prospect.level < self._last:
+            return Promotion(prospect.group, self._rungs[prospect.level + 1])
+        return Promotion(prospect.group, self._rungs[self._last + prospect.n_seeds])
 
-    def _can_go_on(self, option: _Option) -> bool:
-        below_top = option.level < self._last or option.n_seeds < self._n_seeds
-        return below_top and not self._members[option.group].heading
-
-    def _up(self, option: _Option) -> Promotion:
-        if option.level < self._last:
-            return Promotion(option.group, self._rungs[option.level + 1])
-        return Promotion(option.group, self._rungs[self._last + option.n_seeds])
-
-    def _gain(self, ahead: float, level: int, n_seeds: int) -> float:
+    def _gain(self, prospect: Prospect, rival: float) -> float:
         """Expected gain per epoch of the best way up from a rung; only its first step is taken."""
-        left = self._forecast.left(level, n_seeds)
+        ahead, level = prospect.expected - rival, prospect.level
+        forecast = self._outlook.forecast
+        left = forecast.left(level, prospect.n_seeds)
         if level == self._last:
-            settled = left - self._forecast.left(level, n_seeds + 1)
+            settled = left - forecast.left(level, prospect.n_seeds + 1)
             return expected_rise(ahead, settled) / self._epochs[-1]
         return max(
-            expected_rise(ahead, left - self._forecast.left(higher, 1))
+            expected_rise(ahead, left - forecast.left(higher, 1))
             / (self._epochs[higher] - self._epochs[level])
             for higher in range(level + 1, self._last + 1)
         )
 
     def _gain_of_new(self, best: float) -> float:
-        mean, variance = self._forecast.new()
+        forecast = self._outlook.forecast
+        mean, variance = forecast.new()
         return max(
-            expected_rise(mean - best, variance - self._forecast.left(level, 1)) / epochs
+            expected_rise(mean - best, variance - forecast.left(level, 1)) / epochs
             for level, epochs in enumerate(self._epochs)
         )
-
-    def _refit(self) -> None:
-        self._refit_at = max(self._n_scores + 1, int(self._n_scores * _REFIT))
-        alive = [member for member in self._members.values() if not member.dropped]
-        self._forecast = fit_forecast(
-            self._ranked,
-            [member.climbed for member in alive],
-            [(variance(m.top), len(m.top) - 1) for m in alive if len(m.top) > 1],
-        )
-        ranked = list(self._expected)
-        for places in self._at_top:
-            places.clear()
-        for group in ranked:
-            self._rank(group, self._members[group])
-
-    def _expect(self, member: _Member) -> float:
-        below = None
-        if self._last:
-            below = normal_score(self._ranked[self._last - 1], member.climbed[self._last - 1])
-        return self._forecast.top(below, member.score, len(member.top))
-
-    def _enter(self, group: str, member: _Member) -> None:
-        if member.top:
-            self._rank(group, member)
-        elif member.climbed:
-            insort(self._waiting[len(member.climbed) - 1], self._place(group, member))
-
-    def _rank(self, group: str, member: _Member) -> None:
-        expected = self._expected[group] = self._expect(member)
-        insort(self._at_top[len(member.top) - 1], _Place(-expected, member.index, group))
-
-    def _unrank(self, group: str, member: _Member) -> None:
-        expected = self._expected.pop(group, None)
-        if expected is not None:
-            places = self._at_top[len(member.top) - 1]
-            del places[bisect_left(places, _Place(-expected, member.index, group))]
-
-    def _leave(self, group: str, member: _Member) -> None:
-        """Out of those that wait for a step up; at the last epoch nobody has to wait."""
-        if not member.heading and member.climbed and not member.top:
-            waiting = self._waiting[len(member.climbed) - 1]
-            del waiting[bisect_left(waiting, self._place(group, member))]
-
-    def _place(self, group: str, member: _Member) -> _Place:
-        return _Place(-member.climbed[-1], member.index, group)
-
-    def _step(self, level: int) -> int:
-        return self._epochs[level] - (self._epochs[level - 1] if level else 0)

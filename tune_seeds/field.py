@@ -11,10 +11,14 @@ from bisect import insort
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from statistics import fmean
 from typing import Any
 
 from tune_seeds.ledger import TO_THE_END, Ledger, Outcome, Rung, RunKey
 from tune_seeds.policy import Policy
+
+#: Epochs that count as recent, as a share of those of a rung, at least two.
+RECENT_SHARE = 0.1
 
 
 class OnSeedFailure(StrEnum):
@@ -165,7 +169,9 @@ class Field:
         real = [value for seed, value in values.items() if seed not in group.failures]
         self._worst[rung.epochs] = min([*real, self._worst.get(rung.epochs, math.inf)])
         self.heading.discard(name)
-        self._policy.scored(name, rung, tuple(values.values()), score)
+        self._policy.scored(
+            name, rung, tuple(values.values()), score, self._recent(name, rung, values)
+        )
 
     def note_stop(self, key: RunKey) -> None:
         """A run was ended from outside."""
@@ -231,6 +237,18 @@ class Field:
         if group.heading:
             self.heading.add(key.group)
             self._enqueue(key.group)
+
+    def _recent(self, name: str, rung: Rung, values: Mapping[int, float]) -> tuple[float, ...]:
+        """Each seed's mean over its recent epochs; its value where it failed and was given one."""
+        if rung.epochs == TO_THE_END:
+            return ()
+        begin = rung.epochs - max(2, round(RECENT_SHARE * rung.epochs))
+        group, means = self.groups[name], list[float]()
+        for seed, value in values.items():
+            curve = self._ledger[RunKey(name, seed)].curve
+            seen = [v for epoch, v in curve.items() if begin < epoch <= rung.epochs]
+            means.append(value if seed in group.failures else fmean(seen))
+        return tuple(means)
 
     def _cannot_win(self, group: Group) -> bool:
         if self._on_seed_failure is OnSeedFailure.FAIL:

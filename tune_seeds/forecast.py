@@ -20,16 +20,22 @@ from scipy.special import ndtri
 
 #: Correlation of neighbouring rungs before any group has been at both, and how many groups it is
 #: worth. Raising either stops more configs at low rungs while little is known.
-PRIOR_CORRELATION = 0.5
+PRIOR_CORRELATION = 0.3
 PRIOR_WEIGHT = 3.0
 #: Share of the seed in the variance that is left at the last epoch, before any group has a second
 #: seed there, and how many groups it is worth. Raising it brings second seeds earlier.
-PRIOR_SEED_SHARE = 0.3
+PRIOR_SEED_SHARE = 0.15
 PRIOR_SEED_WEIGHT = 2.0
+#: Trust in recent epochs before any group has a second seed at the last one, and how many groups
+#: it is worth. Raising it smooths more while nothing is known.
+PRIOR_TRUST = 0.5
+PRIOR_TRUST_WEIGHT = 3.0
 #: Values at the last epoch this many quartile ranges below the lower quartile count as there.
 FENCE = 1.5
 # Pairs from a narrow range of lower scores would give slopes without bound.
 _LEAST_SPREAD = 0.3
+# Differences beyond this many times their median count as that.
+_CUT = 5.0
 # At least this share of the variance left is between configs, however noisy seeds seem.
 _LEAST_SHARE = 0.5
 
@@ -145,6 +151,33 @@ def fit_forecast(
     return Forecast(tuple(lines), between, max(noise, 1e-300), floor, average)
 
 
+def trust_in_recent(groups: Sequence[tuple[Sequence[float], Sequence[float]]]) -> float:
+    """How far a seed's value at the last epoch is best drawn towards its mean over recent epochs.
+
+    What a value is to foretell is the group's mean over other seeds. So this is the slope of (mean
+    of the other seeds − value) over (recent mean − value), through the origin and held to 0 … 1: it
+    is 1 where the last epochs differ by noise alone, and 0 where curves still rise or fall.
+
+    Args:
+        groups: per group with several seeds at the last epoch, the value of each seed there, and
+            its mean over recent epochs.
+    """
+    if not groups:
+        return PRIOR_TRUST
+    ahead = np.concatenate([np.subtract(recent, values) for values, recent in groups])
+    missing = np.concatenate(
+        [(sum(values) - np.array(values)) / (len(values) - 1) - values for values, _ in groups]
+    )
+    # One seed that collapsed at its last epoch would decide alone.
+    ahead, missing = _cut(ahead), _cut(missing)
+    power = float(np.mean(ahead**2))
+    if power == 0:
+        return PRIOR_TRUST
+    seen, n = float(np.mean(ahead * missing)) / power, len(groups)
+    drawn = (n * seen + PRIOR_TRUST_WEIGHT * PRIOR_TRUST) / (n + PRIOR_TRUST_WEIGHT)
+    return min(1.0, max(0.0, drawn))
+
+
 def expected_rise(ahead: float, variance: float) -> float:
     """E[max(0, N(−|ahead|, variance))]: how far knowing more would raise the best, on average.
 
@@ -158,6 +191,11 @@ def expected_rise(ahead: float, variance: float) -> float:
     z = abs(ahead) / spread
     density = math.exp(-z * z / 2) / math.sqrt(2 * math.pi)
     return spread * (density - z * 0.5 * math.erfc(z / math.sqrt(2)))
+
+
+def _cut(x: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    most = _CUT * np.median(np.abs(x))
+    return np.clip(x, -most, most)
 
 
 def _pooled(spreads: Sequence[tuple[float, int]], prior: float) -> float:

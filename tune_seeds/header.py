@@ -30,7 +30,7 @@ class Header:
         time_attr: the report key that counts progress.
         policy: who goes on: ``"halving"`` or ``"adaptive"``.
         rungs: (epochs, seeds) of each rung, lowest first.
-        reduction_factor: η of successive halving.
+        reduction_factor: η of successive halving, and of what an adaptive study may cost.
         n_finalists: groups that are to hold every epoch and every seed.
         aggregate: how one score is made of a config's scores over seeds.
         on_seed_failure: what a failed seed means for its config.

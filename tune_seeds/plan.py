@@ -33,7 +33,10 @@ def planned_epochs(
     for k, rung in enumerate(rungs):
         if k:
             sent = sum(level[group.goal] >= k for group in race.groups.values())
-            n_alive = min(n_alive, max(n_alive / reduction_factor, n_finalists, sent))
+            # Where seeds are added one at a time, that is one step of successive halving.
+            is_same_step = k > 1 and rungs[k - 2].epochs == rung.epochs
+            kept = n_alive if is_same_step else n_alive / reduction_factor
+            n_alive = min(n_alive, max(kept, n_finalists, sent))
         upto = tuple(
             max(epochs, rung.epochs) if place < rung.n_seeds else epochs
             for place, epochs in enumerate(below)

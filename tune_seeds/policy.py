@@ -28,8 +28,18 @@ class Policy(Protocol):
         """Every rung that a group may be taken to, lowest first; the last is the full list."""
         ...
 
-    def scored(self, group: str, rung: Rung, values: Sequence[float], score: float) -> None:
-        """A group has reached a rung: the value of each of its seeds and their aggregate."""
+    def scored(
+        self,
+        group: str,
+        rung: Rung,
+        values: Sequence[float],
+        score: float,
+        recent: Sequence[float] = (),
+    ) -> None:
+        """A group has reached a rung: the value of each of its seeds and their aggregate.
+
+        ``recent`` has the mean of each seed's values over recent epochs, where they are known.
+        """
         ...
 
     def promoted(self, group: str, rung: Rung) -> None:
@@ -126,8 +136,15 @@ class SuccessiveHalving:
         self._entry.setdefault(group, {})
         self._goal[group] = self._level[rung]
 
-    def scored(self, group: str, rung: Rung, values: Sequence[float], score: float) -> None:
-        """Place a group among those scored at a rung."""
+    def scored(
+        self,
+        group: str,
+        rung: Rung,
+        values: Sequence[float],
+        score: float,
+        recent: Sequence[float] = (),
+    ) -> None:
+        """Place a group among those scored at a rung, by its score alone."""
         level = self._level[rung]
         entry = _Entry(-score, self._index[group], group)
         below = self._lead(group)

@@ -74,10 +74,17 @@ class SeedTuner:
         tune_config: as for ``tune.Tuner``. ``num_samples`` counts configs. ``search_alg``: any Ray
             ``Searcher``, or None for random sampling and grids. ``scheduler``: an
             ``ASHAScheduler``, carried out as promotion over rungs of (epochs, seeds), or None.
+            Its ``max_t`` is a full training, ``grace_period`` the lowest rung and
+            ``reduction_factor`` the ratio of neighbouring rungs' epochs; what that also does is
+            said at ``seeds_per_rung``. ``brackets`` above 1 are refused.
         run_config: as for ``tune.Tuner``.
-        seeds_per_rung: with a scheduler: ``"ladder"``, one seed up to ``max_t`` and all of them
-            for the groups that get there; ``"all"``, every seed at every rung; or a number for
-            each rung.
+        seeds_per_rung: with a scheduler: ``"adaptive"``, one seed up to ``max_t`` and then one
+            more at a time, each step where it is expected to gain most; a group then needs no
+            place in the top 1/η of its rung, and ``reduction_factor`` says instead what the study
+            may cost: about what it costs with ``"ladder"``. Successive halving, where a group goes
+            on from a rung once it is in the top 1/η: ``"ladder"``, one seed up to ``max_t`` and
+            all of them for the groups that get there; ``"all"``, every seed at every rung; or a
+            number for each rung. Without a scheduler every run goes to its end on every seed.
         n_finalists: groups that end with every epoch on every seed, at least 1; ``best`` is one of
             them. More make the choice safer and cost full trainings.
         aggregate: one score from a config's scores over seeds; it steers the search and ranks the
@@ -107,7 +114,7 @@ class SeedTuner:
         param_space: dict[str, Any],
         tune_config: tune.TuneConfig,
         run_config: tune.RunConfig | None = None,
-        seeds_per_rung: str | Sequence[int] = "ladder",
+        seeds_per_rung: str | Sequence[int] = "adaptive",
         n_finalists: int = 3,
         aggregate: str | ScoreFunction = "mean",
         on_seed_failure: Literal["fail", "worst", "drop"] = "fail",

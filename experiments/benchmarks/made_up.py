@@ -20,7 +20,6 @@ from tune_seeds.field import OnSeedFailure
 from tune_seeds.header import Header
 from tune_seeds.journal import plain
 from tune_seeds.ledger import Ledger, Rung, RunKey
-from tune_seeds.policy import SuccessiveHalving
 from tune_seeds.race import Confirm, Decision, Race
 from tune_seeds.rungs import build_rungs, milestones
 from tune_seeds.statistics.aggregate import get_aggregate
@@ -127,7 +126,7 @@ def _open(path: Path, made: MadeUp, rungs: tuple[Rung, ...]) -> tuple[Study, See
         seeds=tuple(made.seeds),
         metric=made.metric,
         mode="max",
-        policy="halving",
+        policy="adaptive" if made.seeds_per_rung == "adaptive" else "halving",
         time_attr="epoch",
         rungs=rungs,
         reduction_factor=made.reduction_factor,
@@ -144,7 +143,7 @@ def _open(path: Path, made: MadeUp, rungs: tuple[Rung, ...]) -> tuple[Study, See
     header.write(fs, str(path))
     race = Race(
         Ledger(made.seeds, made.metric, "max"),
-        SuccessiveHalving(rungs, made.reduction_factor, 3),
+        header.make_policy(),
         get_aggregate(made.aggregate),
         OnSeedFailure(made.on_seed_failure),
         Confirm(tuple(made.confirm_seeds), 2) if made.confirm_seeds else None,

@@ -33,7 +33,6 @@ class RaceMethod:
     ) -> None:
         self._n_configs, n_seeds, _ = shape
         self.race = Race(Ledger(range(n_seeds), METRIC, "max"), policy, statistics.fmean)
-        self._levels = sorted({rung.epochs for rung in policy.rungs})
         self._trained: dict[RunKey, int] = {}
         self._going: deque[RunKey] = deque()
         self._leader = leader or self._highest
@@ -58,13 +57,13 @@ class RaceMethod:
         return self._job(key)
 
     def tell(self, job: Job, values: Sequence[float]) -> None:
-        """Report the epochs that matter: the rungs on the way and the last one."""
+        """Report every epoch."""
         race = self.race
         key = RunKey(_name(job.config), job.seed)
         decision = Decision.CONTINUE
         last = job.start + len(values)
-        for epoch in [e for e in self._levels if job.start < e < last] + [last]:
-            decision = race.report(key, epoch, {METRIC: values[epoch - job.start - 1]})
+        for epoch, value in enumerate(values, start=job.start + 1):
+            decision = race.report(key, epoch, {METRIC: value})
         self._trained[key] = last
         if decision is Decision.CONTINUE:
             self._going.append(key)

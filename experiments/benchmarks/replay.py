@@ -2,6 +2,17 @@
 
 python experiments/benchmarks/replay.py --curves DIR    # recorded curves, a folder per source
 python experiments/benchmarks/replay.py                 # a table that it records itself
+
+On 15 pairs of a table and a number of seeds (3 or 5), 200 repeats, one run trained at once, the
+default's normalised area under regret over budgets of 5 to 80 full trainings is 9.6 % of (best −
+median config); that of successive halving on a ladder of seeds 15.1, of the best peer, the seed as
+a hyperparameter of random search, 15.4, of ASHA with a fixed seed 17.2, of Hyperband and the ten
+best on all seeds 18.2, of SMAC3 23.7, of Ray's Repeater 34.2. At budgets of 10 and more it is not
+above the best peer of a cell by more than two errors in 34 of 60 cells. In 21 of the others it is
+no worse than the config that is best on everything the search's seeds can show. The other five
+are mostly small budgets on tables whose first epochs say nothing of the last.
+What Repeater reaches with 80 full trainings the default reaches with 8 on 6 of the 15. On the
+other nine the best of 8 random configs, named by an oracle, is above Repeater's too.
 """
 
 from __future__ import annotations
@@ -59,12 +70,15 @@ class Cell:
     Attributes:
         regret: method → regret in % of (best − median config).
         bound: regret of the config that is best on every epoch of all the search's seeds.
+        shown: regret of the best, by an oracle, of the first ``report.CLAIM_BUDGET`` configs: no
+            method that learns nothing from early epochs can have seen a better one by then.
     """
 
     table: str
     n_seeds: int
     regret: dict[str, Float[np.ndarray, "repeat budget"]]
     bound: Float[np.ndarray, " repeat"]
+    shown: Float[np.ndarray, " repeat"]
 
 
 def fixed(kind: str, shape: Shape, budget: float, rng: np.random.Generator) -> Method:
@@ -127,14 +141,17 @@ def replay_chunk(
     """Replay every method on the same draws."""
     entries = methods()
     rows: dict[str, list[list[float]]] = {name: [] for name in entries}
-    bound = []
+    bound: list[float] = []
+    shown: list[float] = []
     for repeat in repeats:
         draw_ = draw(table, n_seeds, rng=np.random.default_rng((0, repeat)))
         last = draw_.curves[:, :, -1].mean(axis=1)
         bound.append(float(draw_.regret[int(np.nanargmax(last))]))
+        shown.append(float(draw_.regret[: report.CLAIM_BUDGET].min()))
         for name, entry in entries.items():
             rows[name].append(replay_once(draw_, entry, budgets, n_workers, (0, repeat)))
-    return Cell(table.name, n_seeds, {n: np.array(r) for n, r in rows.items()}, np.array(bound))
+    regret = {name: np.array(row) for name, row in rows.items()}
+    return Cell(table.name, n_seeds, regret, np.array(bound), np.array(shown))
 
 
 def replay(
@@ -176,7 +193,8 @@ def _run(task: tuple[Table, int, tuple[float, ...], int, range]) -> Cell:
 def _joined(parts: list[Cell]) -> Cell:
     regret = {n: np.concatenate([p.regret[n] for p in parts]) for n in parts[0].regret}
     bound = np.concatenate([p.bound for p in parts])
-    return Cell(parts[0].table, parts[0].n_seeds, regret, bound)
+    shown = np.concatenate([p.shown for p in parts])
+    return Cell(parts[0].table, parts[0].n_seeds, regret, bound, shown)
 
 
 def main(argv: list[str] | None = None) -> None:
