@@ -373,7 +373,12 @@ class SeedTuner:
             raise_on_failed_trial=False,
             callbacks=[
                 *(filed(c, study, run_config.name) for c in run_config.callbacks or []),
-                SeedTBXLoggerCallback(study, self._arguments.param_space),
+                SeedTBXLoggerCallback(
+                    study,
+                    self._arguments.param_space,
+                    tune_config.search_alg,
+                    header.time_attr,
+                ),
                 Progress(
                     study,
                     num_samples,
