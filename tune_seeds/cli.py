@@ -21,6 +21,7 @@ from ray.train._internal.storage import (
 from tune_seeds import verify
 from tune_seeds.auditing import command as audit
 from tune_seeds.journal import HEADER, exists
+from tune_seeds.location import joined, split
 from tune_seeds.results import NoCompleteGroupError, SeedResults
 from tune_seeds.tables import number
 
@@ -112,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _list(arguments: argparse.Namespace) -> None:
     storage = _location(arguments.storage)
-    rows = [_overview(f"{storage.rstrip('/')}/{name}", name) for name in _experiments(storage)]
+    rows = [_overview(joined(storage, name), name) for name in _experiments(storage)]
     if not rows:
         print(f"no experiment of tune-seeds in {storage}")
         return
@@ -175,8 +176,7 @@ def _best(arguments: argparse.Namespace) -> None:
 
 def _report(arguments: argparse.Namespace) -> None:
     results = _open(arguments)
-    name = PurePosixPath(results.path.rstrip("/")).name
-    print(results.report(arguments.output or f"{name}.html"))
+    print(results.report(arguments.output or f"{split(results.path)[1]}.html"))
 
 
 def _confirm(arguments: argparse.Namespace) -> None:

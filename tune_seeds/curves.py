@@ -90,7 +90,7 @@ class GroupWriter:
         self._values = columns.values(race.ledger.configs[name])
         self._resumed = resumed
         self._own = _Row(race, name, race.ledger.seeds, name, directory, self._values, resumed)
-        self._directory = directory
+        self.directory = directory
         self._fresh: dict[tuple[int, ...], _Row] = {}
 
     def lay_out(self) -> None:
@@ -111,7 +111,7 @@ class GroupWriter:
                     self._name,
                     fresh,
                     f"{self._name} on fresh seeds{rank.replace('_', ' ')}",
-                    self._directory / f"fresh_seeds{rank}",
+                    self.directory / f"fresh_seeds{rank}",
                     self._values,
                     self._resumed,
                 )

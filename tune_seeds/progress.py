@@ -218,11 +218,17 @@ def clock(seconds: float) -> str:
     return f"{minutes}:{whole % 60:02d}"
 
 
-def resume_advice(path: str) -> str:
+def restore_call(path: str, storage_filesystem: object = None) -> str:
+    """The call that restores an experiment."""
+    custom = "" if storage_filesystem is None else ", storage_filesystem=..."
+    return f"SeedTuner.restore({path!r}, trainable{custom})"
+
+
+def resume_advice(path: str, storage_filesystem: object = None) -> str:
     """What to do with a study that was left before its end."""
     return (
         "The study was left before its end; nothing that was reported is lost. Go on with\n"
-        f"    SeedTuner.restore({path!r}, trainable).fit()"
+        f"    {restore_call(path, storage_filesystem)}.fit()"
     )
 
 

@@ -92,7 +92,6 @@ class SeedTBXLoggerCallback(TBXLoggerCallback):
         """Write what is new."""
         failed = self._study.race.failed
         self._changed.update(dict.fromkeys(name for name in failed if name not in self._failed))
-        self._written: set[str] | None = None  # directories of an earlier process
         self._failed = set(failed)
         if self._root is None:
             return
@@ -108,9 +107,27 @@ class SeedTBXLoggerCallback(TBXLoggerCallback):
         for name, writer in self._groups.items():
             if standing(self._study.race, name).state is not State.UNFINISHED:
                 writer.end()
-        for fs, path, number in self._announcements(self._root) if self._n_announced else []:
-            if number < self._n_announced:  # Ray had copied it before it was replaced
-                fs.delete_dir(path)
+        if not isinstance(self._study.fs, pyarrow.fs.LocalFileSystem):
+            self._upload(self._root)
+
+    def _upload(self, root: Path) -> None:
+        """Bring what was written last to the storage; Ray copies files before this callback ends.
+
+        And take away the announcements that it had copied before they were replaced.
+        """
+        fs = self._study.fs
+        for writer in self._groups.values():
+            name = writer.directory.name
+            there = {i.path: i.size for i in _listed(fs, self._path(name), recursive=True)}
+            for file in writer.directory.rglob("*tfevents*"):
+                target = self._path(file.relative_to(root).as_posix())
+                if there.get(target) != file.stat().st_size:
+                    fs.create_dir(str(PurePosixPath(target).parent))
+                    with fs.open_output_stream(target) as stream:
+                        stream.write(file.read_bytes())
+        for place, path, number in self._announcements(root) if self._n_announced else []:
+            if number < self._n_announced:
+                place.delete_dir(path)
 
     def _note(self, trial: Trial) -> None:
         key = self._study.keys.get(trial.trial_id)
@@ -125,7 +142,7 @@ class SeedTBXLoggerCallback(TBXLoggerCallback):
             found = self._latest(directory) if name in self._known else None
             resumed = found is not None
             if found is not None:
-                directory = self._reopened(directory, found)
+                directory = self._reopened(root, directory, found)
             writer = GroupWriter(race, name, root / directory, self._columns, resumed=resumed)
             if name == next(iter(race.groups)) and not resumed:
                 writer.lay_out()
@@ -181,7 +198,7 @@ class SeedTBXLoggerCallback(TBXLoggerCallback):
         counts = range(len(self._written), -1, -1)
         return next((n for n in counts if _again(directory, n) in self._written), None)
 
-    def _reopened(self, directory: str, n: int) -> str:
+    def _reopened(self, root: Path, directory: str, n: int) -> str:
         """The directory of a group that goes on, where nothing says any more that it is over.
 
         TensorBoard does not forget what it has read of a run. So the runs of a group that had
@@ -193,6 +210,8 @@ class SeedTBXLoggerCallback(TBXLoggerCallback):
         ends = [file for file in files if file.endswith((ENDED, FAILED))]
         for file in ends:
             fs.delete_file(file)
+            # Where Ray copies from, it may lie too.
+            (root / PurePosixPath(file).relative_to(self._study.path)).unlink(missing_ok=True)
         failed = any(file.endswith(FAILED) for file in ends)
         if failed and isinstance(fs, pyarrow.fs.LocalFileSystem):
             n += 1

@@ -34,8 +34,9 @@ from tune_seeds.journal import HEADER, exists, plain, read_bytes, write_atomical
 from tune_seeds.layout import lay_rungs, seeded
 from tune_seeds.ledger import Ledger
 from tune_seeds.lightning import LightningTrainer
+from tune_seeds.location import joined, split
 from tune_seeds.policy import SuccessiveHalving
-from tune_seeds.progress import Progress, quiet_ray, resume_advice
+from tune_seeds.progress import Progress, quiet_ray, restore_call, resume_advice
 from tune_seeds.race import Confirm, Race
 from tune_seeds.results import SeedResults
 from tune_seeds.schedule import SeedScheduler
@@ -169,7 +170,7 @@ class SeedTuner:
         if exists(self._fs, str(PurePosixPath(self.path) / HEADER)):
             raise FileExistsError(
                 f"the experiment {self.path} exists; continue it with "
-                f"SeedTuner.restore({self.path!r}, trainable), or choose another "
+                f"{restore_call(self._uri(), run_config.storage_filesystem)}, or choose another "
                 "RunConfig(name=...)"
             )
 
@@ -217,7 +218,7 @@ class SeedTuner:
         self._arguments = cloudpickle.loads(read_bytes(fs, file))
         run_config = self._arguments.run_config
         # The directory may have been moved since.
-        run_config.storage_path, _, run_config.name = path.rstrip("/").rpartition("/")
+        run_config.storage_path, run_config.name = split(path)
         run_config.storage_filesystem = storage_filesystem
         tune_config = self._arguments.tune_config
         halving = options.read_scheduler(tune_config.scheduler)
@@ -326,7 +327,8 @@ class SeedTuner:
             study.journal.close()
         results = self.get_results()
         if not race.done:
-            print(f"{results}\n\n{resume_advice(self._uri())}", flush=True)
+            fs = self._arguments.run_config.storage_filesystem
+            print(f"{results}\n\n{resume_advice(self._uri(), fs)}", flush=True)
         return results
 
     def get_results(self) -> SeedResults:
@@ -395,14 +397,18 @@ class SeedTuner:
 
     def _write_arguments(self) -> None:
         self._fs.create_dir(self.path)
-        pickled = cloudpickle.dumps(self._arguments)
+        # It is given to restore again, and may hold credentials.
+        run_config = copy.copy(self._arguments.run_config)
+        run_config.storage_filesystem = None
+        arguments = dataclasses.replace(self._arguments, run_config=run_config)
+        pickled = cloudpickle.dumps(arguments)
         write_atomically(self._fs, str(PurePosixPath(self.path) / _ARGUMENTS), pickled)
         store_trainable(self._fs, self.path, self._trainable)
         self._header.write(self._fs, self.path)
 
     def _uri(self) -> str:
         run_config = self._arguments.run_config
-        return f"{str(run_config.storage_path).rstrip('/')}/{run_config.name}"
+        return joined(str(run_config.storage_path), cast(str, run_config.name))
 
 
 def _described(space: dict[str, Any]) -> dict[str, Any]:
