@@ -44,7 +44,7 @@ class Tool(Protocol):
         ...
 
     def log_config(
-        self, place: dict[str, Any], config: dict[str, Any], cells: dict[str, float]
+        self, place: dict[str, Any], config: dict[str, Any], scores: dict[str, float]
     ) -> None:
         """Log one config's aggregate."""
         ...
@@ -141,7 +141,7 @@ class Filed(Callback):
         race = self._study.race
         for name in ranking(race):
             item = standing(race, name)
-            self._tool.log_config(self._place(name), _params(item.config), _cells(item))
+            self._tool.log_config(self._place(name), params(item.config), cells(item))
         self._inner.on_experiment_end(*args, **info)
 
     def _place(self, group: str) -> dict[str, Any]:
@@ -156,13 +156,13 @@ class _Wandb:
         self._kwargs = dict(callback.kwargs)
 
     def before_start(self, trial: Trial, place: dict[str, Any]) -> None:
-        config = {**self._kwargs.get("config", {}), **_params(trial.config), **place}
+        config = {**self._kwargs.get("config", {}), **params(trial.config), **place}
         self._callback.kwargs = {**self._kwargs, "group": place["group"], "config": config}
 
     def after_start(self, trial: Trial, place: dict[str, Any]) -> None: ...
 
     def log_config(
-        self, place: dict[str, Any], config: dict[str, Any], cells: dict[str, float]
+        self, place: dict[str, Any], config: dict[str, Any], scores: dict[str, float]
     ) -> None:
         import wandb
 
@@ -177,7 +177,7 @@ class _Wandb:
                 "reinit": "create_new",
             }
         )
-        run.summary.update(cells)
+        run.summary.update(scores)
         run.finish()
 
 
@@ -197,12 +197,12 @@ class _Mlflow:
     def after_start(self, trial: Trial, place: dict[str, Any]) -> None: ...
 
     def log_config(
-        self, place: dict[str, Any], config: dict[str, Any], cells: dict[str, float]
+        self, place: dict[str, Any], config: dict[str, Any], scores: dict[str, float]
     ) -> None:
         client, run = self._client(), self._parent(place)
         for name, value in config.items():
             client.log_param(run, name, value)
-        for name, value in cells.items():
+        for name, value in scores.items():
             client.log_metric(run, name, value)
         client.set_terminated(run)
 
@@ -244,7 +244,7 @@ class _Aim:
             run[name] = value
 
     def log_config(
-        self, place: dict[str, Any], config: dict[str, Any], cells: dict[str, float]
+        self, place: dict[str, Any], config: dict[str, Any], scores: dict[str, float]
     ) -> None:
         if self._repo is None:
             return
@@ -252,7 +252,7 @@ class _Aim:
 
         run = aim.Run(repo=self._repo[0], experiment=self._repo[1], **self._kwargs)
         run["hparams"] = config
-        for name, value in {**place, "kind": "config", "aggregate": cells}.items():
+        for name, value in {**place, "kind": "config", "aggregate": scores}.items():
             run[name] = value
         run.close()
 
@@ -271,7 +271,7 @@ class _Comet:
         self._callback._trial_experiments[trial].log_parameters(place)
 
     def log_config(
-        self, place: dict[str, Any], config: dict[str, Any], cells: dict[str, float]
+        self, place: dict[str, Any], config: dict[str, Any], scores: dict[str, float]
     ) -> None:
         import comet_ml
 
@@ -280,7 +280,7 @@ class _Comet:
         experiment.set_name(place["config_id"])
         experiment.add_tags([*self._tags, "config", place["config_id"]])
         experiment.log_parameters({**config, **place})
-        experiment.log_metrics(cells)
+        experiment.log_metrics(scores)
         experiment.end()
 
 
@@ -292,16 +292,18 @@ _TOOLS: dict[str, Callable[[Any], Tool]] = {
 }
 
 
-def _params(config: dict[str, Any]) -> dict[str, Any]:
+def params(config: dict[str, Any]) -> dict[str, Any]:
+    """A config as trackers take it: without nesting, long values cut."""
     return {
         key: value if isinstance(value, (bool, int, float)) else value_text(value, 200)
         for key, value in flat(config).items()
     }
 
 
-def _cells(item: Standing) -> dict[str, float]:
+def cells(item: Standing) -> dict[str, float]:
+    """What is logged of a config: its score and what is known of it, where it is defined."""
     low, high = item.interval
-    cells = {
+    found = {
         "score": item.score,
         "std": item.std,
         "interval_low": low,
@@ -310,4 +312,4 @@ def _cells(item: Standing) -> dict[str, float]:
         "seeds_failed": float(len(item.failures)),
         "epochs": float(item.epochs),
     }
-    return {name: float(value) for name, value in cells.items() if math.isfinite(value)}
+    return {name: float(value) for name, value in found.items() if math.isfinite(value)}

@@ -33,8 +33,9 @@ from tune_seeds.header import Header, check_fresh_seeds, check_seeds
 from tune_seeds.journal import HEADER, exists, plain, read_bytes, write_atomically
 from tune_seeds.layout import lay_rungs, seeded
 from tune_seeds.ledger import Ledger
-from tune_seeds.lightning import LightningTrainer
+from tune_seeds.lightning import LightningTrainer, logger_factories
 from tune_seeds.location import joined, split
+from tune_seeds.loggers import ConfigLog
 from tune_seeds.policy import SuccessiveHalving
 from tune_seeds.progress import Progress, quiet_ray, restore_call, resume_advice
 from tune_seeds.race import Confirm, Race
@@ -375,6 +376,7 @@ class SeedTuner:
             raise_on_failed_trial=False,
             callbacks=[
                 *(filed(c, study, run_config.name) for c in run_config.callbacks or []),
+                ConfigLog(logger_factories(self._trainable), study, run_config.name),
                 SeedTBXLoggerCallback(
                     study,
                     self._arguments.param_space,
