@@ -38,6 +38,12 @@ HOSTILE: list[Mapping[str, Any]] = [
     }
     for k in range(9)
 ]
+RECORD = {
+    "packages": {"python": "3.11.7", "ray": "2.60.0"},
+    "config": {"x": 1},
+    "git": None,
+    "first_batch": "abc",
+}
 METRIC = "val/acc%\"'<b>"
 
 
@@ -78,6 +84,33 @@ def test_the_page_answers_first_and_holds_every_part(hostile, tmp_path):
     assert "a made-up failure" in text
     for seed, score in results.best.scores.items():
         assert f"<td>{seed}</td><td>{score:.5g}</td>" in text
+
+
+def test_the_environment_is_shown_and_what_differs_between_runs(tmp_path):
+    path = tmp_path / "study"
+    for n, study in enumerate(steps(path, MadeUp([{"x": k} for k in range(5)]))):
+        if n == 0:
+            continue
+        for key, run in study.race.ledger.items():
+            if run.reports and run.environment is None:
+                torch = "2.13.0" if key.seed != 881 else "2.12.0<b>"
+                study.race.note_environment(key, {**RECORD, "seed": key.seed, "torch": torch})
+    results = SeedResults(str(path))
+    text = results.report(tmp_path / "report.html").read_text()
+    section = text[text.index("<h2>Environment</h2>") :].partition("</section>")[0]
+    assert "<td>packages/ray</td><td>2.60.0</td>" in section
+    assert "<td>git</td><td>null</td>" in section
+    assert "<td>2.13.0 | 2.12.0&lt;b&gt;</td>" in section
+    assert "first_batch" not in section and "<td>config" not in section
+    assert f"Runs of {', '.join(results.environment_differences)} differ in more" in section
+
+
+def test_a_notebook_shows_a_table_and_no_foreign_markup(hostile):
+    results = SeedResults(str(hostile))
+    shown = results._repr_html_()
+    assert "<img" not in shown and "<b>" not in shown and shown.count("<tr") >= len(HOSTILE)
+    assert f"best: {results.best.group}" in shown
+    assert repr(results) == f"SeedResults({str(hostile)!r}): 4 of 9 configs complete"
 
 
 def test_no_string_of_a_study_becomes_markup(hostile, tmp_path):

@@ -8,7 +8,7 @@ import os
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from importlib.metadata import version
 from pathlib import PurePosixPath
 from typing import Any, Literal, Self, cast
@@ -371,7 +371,9 @@ class SeedTuner:
             checkpoint_config=run_config.checkpoint_config,
             sync_config=run_config.sync_config,
             log_to_file=run_config.log_to_file,
-            progress_reporter=run_config.progress_reporter,
+            # In a notebook Ray's own would wipe what the cell has shown, at verbose=0 too.
+            progress_reporter=run_config.progress_reporter
+            or (tune.CLIReporter() if self._verbose() == 0 else None),
             verbose=self._verbose(),
             raise_on_failed_trial=False,
             callbacks=[
@@ -389,6 +391,7 @@ class SeedTuner:
                     reduction_factor=header.reduction_factor,
                     n_finalists=header.n_finalists,
                     n_confirm=len(header.confirm_seeds) * header.confirm_top,
+                    budget_s=_seconds(tune_config.time_budget_s),
                 ),
             ],
         )
@@ -428,6 +431,10 @@ def _described(space: dict[str, Any]) -> dict[str, Any]:
         else:
             described[key] = value
     return described
+
+
+def _seconds(budget: float | timedelta | None) -> float | None:
+    return budget.total_seconds() if isinstance(budget, timedelta) else budget
 
 
 def _place(run_config: tune.RunConfig) -> tuple[pyarrow.fs.FileSystem, str]:

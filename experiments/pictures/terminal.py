@@ -77,7 +77,8 @@ def as_html(screen: pyte.Screen) -> str:
         cells = []
         for x in range(screen.columns):
             cell = screen.buffer[y][x]
-            style = f"color:{_COLORS.get(cell.fg, '#d1d5da')};" + "font-weight:bold;" * cell.bold
+            color = f"#{cell.fg}" if len(cell.fg) == 6 else "#d1d5da"  # by number, or by name
+            style = f"color:{_COLORS.get(cell.fg, color)};" + "font-weight:bold;" * cell.bold
             cells.append(f'<span style="{style}">{html.escape(cell.data)}</span>')
         rows.append("".join(cells))
     return (
