@@ -12,7 +12,7 @@ from ray.tune import Callback
 from tune_seeds.run_info import RunInfo
 from tune_seeds.standing import ranking, standing
 from tune_seeds.study import Study
-from tune_seeds.trackers import cells, params
+from tune_seeds.tracked import cells, params
 
 #: Makes a run's logger: ``lambda run: WandbLogger(group=run.group, name=run.name)``.
 LoggerFactory = Callable[[RunInfo], Logger]
