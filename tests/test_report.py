@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 from benchmarks.made_up import MadeUp, make, steps
 from pictures import browser
+from pictures.board import board
+from ray import tune
 
-from tune_seeds import SeedResults
+from tune_seeds import SeedResults, SeedTuner
+from tune_seeds.cli import main
 from tune_seeds.ledger import Ledger, Rung, RunKey
 from tune_seeds.plan import trained_epochs
 from tune_seeds.policy import SuccessiveHalving
@@ -111,6 +114,31 @@ def test_a_notebook_shows_a_table_and_no_foreign_markup(hostile):
     assert "<img" not in shown and "<b>" not in shown and shown.count("<tr") >= len(HOSTILE)
     assert f"best: {results.best.group}" in shown
     assert repr(results) == f"SeedResults({str(hostile)!r}): 4 of 9 configs complete"
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_real_study_of_hostile_values_is_shown_in_every_view(tmp_path, capsys):
+    def train(config):
+        tune.report({METRIC: config["chosen"] + config["seed"] / 1000})
+
+    path = tmp_path / "study"
+    results = SeedTuner(
+        train,
+        seeds=[1, 2],
+        param_space={**HOSTILE[0], "chosen": tune.grid_search([1, 2]), "k" * 300: 10**30},
+        tune_config=tune.TuneConfig(metric=METRIC, mode="max"),
+        run_config=tune.RunConfig(name="study", storage_path=str(tmp_path)),
+    ).fit()
+    assert results.best.scores == {1: 2.001, 2: 2.002}
+    assert json.loads(results.to_json())
+    for command in ("show", "best", "list"):
+        assert main([command, str(tmp_path if command == "list" else path)]) == 0
+    assert capsys.readouterr().out
+    assert "<img" not in _without_plotly(results.report(tmp_path / "r.html").read_text())
+    with board(str(path)) as server:
+        rows = {row["name"]: row for row in server.wait_for_rows(2)}
+    assert rows["g0002"]["hparams"]["chosen"] == 2
+    assert rows["g0002"]["metrics"][METRIC] == pytest.approx(2.0015, abs=1e-6)
 
 
 def test_no_string_of_a_study_becomes_markup(hostile, tmp_path):

@@ -134,6 +134,8 @@ def encode(event: Event) -> bytes:
             value = [value.epochs, value.n_seeds]
         elif field.name == "metrics":
             value = {k: v if math.isfinite(v) else repr(v) for k, v in value.items()}
+        elif field.name == "environment":
+            value = plain(value)  # it holds the config, and so any of its values
         record[field.name] = value
     if isinstance(event, events.GroupAdded):
         record["config"] = plain(event.config)
