@@ -135,6 +135,7 @@ def test_hostile_values_are_cut_and_stay_apart():
         {"a": {"b.c": "z" * 5000, "": None}, "": 1, "nan": math.nan, "n": 10**30, "f": len}
     )
     assert shown["nan"] == "nan" and shown["n"] == str(10**30) and shown["''"] == 1
+    assert params({"group": 1, "seed": 2}) == {"config/group": 1, "seed": 2}
     assert set(shown) == {"a/b.c", "a/", "''", "nan", "n", "f"}
     assert all(len(value) <= 250 for value in shown.values() if isinstance(value, str))
 

@@ -139,7 +139,14 @@ class Progress(Callback):
             left = clock(min(per_epoch * max(planned - done, 0), budget))
         if race.done:
             planned, left = done, clock(0)
-        bar = ProgressBar(total=max(planned, 1), completed=done, width=30)
+        bar = ProgressBar(
+            total=max(planned, 1),
+            completed=done,
+            width=30,
+            style="bright_black",  # by name: terminals with few colours turn rich's own into one
+            complete_style="cyan",
+            finished_style="green",
+        )
         text = f"{done}/~{planned} epochs  {clock(elapsed)} gone, ~{left} left  {n}"
         grid.add_row(bar, Text(text, no_wrap=True))
         return grid

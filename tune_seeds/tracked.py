@@ -9,10 +9,18 @@ from tune_seeds.labels import flat, value_text
 from tune_seeds.standing import Standing
 
 
+_OURS = frozenset({"group", "config_id", "kind"})
+
+
 def params(config: dict[str, Any]) -> dict[str, Any]:
-    """A config as trackers take it: without nesting, long values cut."""
+    """A config as trackers take it: without nesting, long values cut.
+
+    A hyperparameter that is called as what is told of every run gets another name.
+    """
     return {
-        key or "''": value if _is_number(value) else value_text(value, 200)
+        f"config/{key}" if key in _OURS else key or "''": value
+        if _is_number(value)
+        else value_text(value, 200)
         for key, value in flat(config).items()
     }
 
