@@ -8,7 +8,6 @@ from typing import Any
 from tune_seeds.labels import flat, value_text
 from tune_seeds.standing import Standing
 
-
 _OURS = frozenset({"group", "config_id", "kind"})
 
 
