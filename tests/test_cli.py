@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -82,12 +83,73 @@ def test_report_writes_what_it_is_asked_for(storage, tmp_path, monkeypatch, caps
 )
 def test_what_can_not_be_done_is_said_in_a_line(storage, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(storage)
-    arguments[1] = (
-        str(storage / arguments[1]) if arguments[1] in ("done", "nothing") else arguments[1]
-    )
-    assert main(arguments) == 1
+    status = 1 if arguments[0] == "best" else 2  # there is an answer: none is best yet
+    if (storage / arguments[1]).exists():
+        arguments[1] = str(storage / arguments[1])
+    assert main(arguments) == status
     error = capsys.readouterr().err
     assert message in error and "Traceback" not in error
+
+
+def older(header):
+    """As versions wrote it that knew neither policies nor confirmations."""
+    return {k: v for k, v in header.items() if k not in ("policy", "confirm_seeds", "confirm_top")}
+
+
+@pytest.mark.parametrize("command", ["show", "best", "report", "confirm", "verify", "audit"])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (older, "study.json lacks confirm_seeds, confirm_top, policy: tune-seeds 0.1.0 wrote it"),
+        (lambda h: {**h, "version": "9.1", "workers": 4}, "holds workers: tune-seeds 9.1 wrote it"),
+        (lambda h: {**h, "seeds": 5.5}, "study.json is damaged"),
+        (lambda h: {**h, "rungs": [[0, 9]]}, "study.json is damaged"),
+        (lambda h: [], "study.json lacks"),
+        (lambda h: 3, "study.json is damaged"),
+    ],
+)
+def test_a_header_that_is_damaged_or_of_another_version_is_one_line(
+    storage, tmp_path, capsys, command, change, message
+):
+    path = tmp_path / "study"
+    shutil.copytree(storage / "done", path, ignore=shutil.ignore_patterns("*tfevents*"))
+    header = json.loads((path / "study.json").read_text())
+    (path / "study.json").write_text(json.dumps(change(header)))
+    assert main([command, str(path)]) == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert message in error
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (b"\x00\x00\n", "line 6 of "),
+        (b"[1]\n", "line 6 of "),
+        (b'{"event":"Measured"}\n', "line 6 of "),
+        (b'{"event":"Reported","group":"g0001","seed":47,"loss":1}\n', "line 6 of "),
+        (b'{"event":"RunFailed","group":"g0999","seed":47,"error":"?"}\n', "g0999"),
+        (b'{"event":"Promoted","group":"g0001","rung":[5,2]}\n', "5x2"),
+        (b'{"event":"GroupAdded","group":"g0001","config":{}}\n', "g0001"),
+        (b'{"event":"Reported","group":"g0001","seed":47,"epoch":1,"metrics":{"a":"b"},'
+         b'"checkpoint":null}\n', "line 6 of "),
+    ],
+)  # fmt: skip
+def test_a_damaged_journal_is_one_line(storage, tmp_path, capsys, damage, message):
+    path = tmp_path / "study"
+    shutil.copytree(storage / "done", path, ignore=shutil.ignore_patterns("*tfevents*"))
+    lines = (path / "ledger.jsonl").read_bytes().splitlines(keepends=True)
+    (path / "ledger.jsonl").write_bytes(b"".join([*lines[:5], damage, *lines[5:]]))
+    assert main(["show", str(path)]) == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert message in error
+
+
+def test_an_experiment_is_a_directory_of_one(storage, capsys):
+    for place in ("done/study.json", "something else", ".", "http://x/y", "s4://bucket/x"):
+        where = place if "://" in place else str(storage / place)
+        assert main(["show", where]) == 2
+        (error,) = capsys.readouterr().err.splitlines()
+        assert error.startswith("tune-seeds: ")
 
 
 def test_it_unpickles_nothing(storage, tmp_path, monkeypatch):

@@ -8,7 +8,14 @@ import numpy as np
 import pyarrow.fs
 import pytest
 
-from tune_seeds.events import GroupAdded, Promoted, Reported, RunFailed, TrialAssigned
+from tune_seeds.events import (
+    EnvironmentRecorded,
+    GroupAdded,
+    Promoted,
+    Reported,
+    RunFailed,
+    TrialAssigned,
+)
 from tune_seeds.journal import Journal, decode, encode, identity, plain, read_events
 from tune_seeds.ledger import Rung
 
@@ -35,6 +42,11 @@ def test_infinite_metrics_survive_as_standard_json(value: float):
     line = encode(Reported("g1", 1, 1, {"acc": value}, None))
     json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     assert decode(line).metrics == {"acc": value}
+
+
+def test_an_environment_with_any_value_of_a_config_is_standard_json():
+    line = encode(EnvironmentRecorded("g1", 47, {"config": {"x": math.nan, "y": [-math.inf]}}))
+    assert decode(line).environment == {"config": {"x": "nan", "y": ["-inf"]}}
 
 
 def test_nan_survives():

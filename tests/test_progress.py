@@ -5,13 +5,20 @@ import io
 import logging
 import math
 import os
+import re
+from collections import deque
+from types import SimpleNamespace
 
 import pytest
 from benchmarks.made_up import MadeUp, steps
 from rich.console import Console
 
+from tune_seeds.adaptive import Adaptive
+from tune_seeds.ledger import Ledger
 from tune_seeds.plan import planned_epochs, trained_epochs
 from tune_seeds.progress import Progress, clock, quiet_ray, resume_advice
+from tune_seeds.race import Race
+from tune_seeds.statistics.aggregate import get_aggregate
 
 MADE = MadeUp(
     [{"x": k, "note": "</script>[bold]" + "z" * 500} for k in range(12)],
@@ -113,6 +120,38 @@ def test_a_confirmation_is_planned_and_told(tmp_path):
     assert planned_epochs(study.race, 12, 3, 3, 6) >= trained_epochs(study.race) + 2 * 3 * 9
     assert sum("on 3 fresh seeds" in line for line in text.splitlines()) == 2
     assert "waiting" not in screens[-2]
+
+
+def test_where_nobody_knows_the_end_none_is_guessed(tmp_path):
+    """An adaptive policy goes as far as it finds worth it; a time budget still bounds it."""
+    study = next(steps(tmp_path / "study", MadeUp([{"x": 1}, {"x": 2}])))
+    policy = Adaptive([1, 3, 9], 3, 3, 3)
+    race = Race(Ledger([47, 881, 5], "acc", "max"), policy, get_aggregate("mean"))
+    race.add_group({"x": 1})
+    assert planned_epochs(race, 12, 3, 3) is None
+    line = _bar(Progress(SimpleNamespace(race=race), 12))
+    assert "0:00 gone  1/12 configs, 0 epochs" in line and "left" not in line
+    line = _bar(Progress(SimpleNamespace(race=race), 12, budget_s=3600))
+    assert "of its time left" in line
+    line = _bar(Progress(study, 2, reduction_factor=3, budget_s=3600.9))
+    assert re.search(r"~(59:\d\d|1:00:00) left", line)
+
+
+def test_a_notebook_gets_plain_lines(capsys, tmp_path):
+    """Rich takes a notebook for a terminal, and would make HTML for it."""
+    study = steps(tmp_path / "study", MADE)
+    progress = Progress(next(study), 12, console=Console(force_jupyter=True))
+    progress.setup()
+    deque(study, maxlen=0)
+    progress.on_experiment_end([])
+    text = capsys.readouterr().out
+    assert "g0011 scored" in text and "\x1b" not in text
+
+
+def _bar(progress) -> str:
+    console = Console(width=100, file=io.StringIO(), color_system=None)
+    console.print(progress.render())
+    return console.file.getvalue()
 
 
 def test_the_advice_is_the_line_to_type():

@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 from benchmarks.made_up import MadeUp, make, steps
 from pictures import browser
+from pictures.board import board
+from ray import tune
 
-from tune_seeds import SeedResults
+from tune_seeds import SeedResults, SeedTuner
+from tune_seeds.cli import main
 from tune_seeds.ledger import Ledger, Rung, RunKey
 from tune_seeds.plan import trained_epochs
 from tune_seeds.policy import SuccessiveHalving
@@ -38,6 +41,12 @@ HOSTILE: list[Mapping[str, Any]] = [
     }
     for k in range(9)
 ]
+RECORD = {
+    "packages": {"python": "3.11.7", "ray": "2.60.0"},
+    "config": {"x": 1},
+    "git": None,
+    "first_batch": "abc",
+}
 METRIC = "val/acc%\"'<b>"
 
 
@@ -78,6 +87,58 @@ def test_the_page_answers_first_and_holds_every_part(hostile, tmp_path):
     assert "a made-up failure" in text
     for seed, score in results.best.scores.items():
         assert f"<td>{seed}</td><td>{score:.5g}</td>" in text
+
+
+def test_the_environment_is_shown_and_what_differs_between_runs(tmp_path):
+    path = tmp_path / "study"
+    for n, study in enumerate(steps(path, MadeUp([{"x": k} for k in range(5)]))):
+        if n == 0:
+            continue
+        for key, run in study.race.ledger.items():
+            if run.reports and run.environment is None:
+                torch = "2.13.0" if key.seed != 881 else "2.12.0<b>"
+                study.race.note_environment(key, {**RECORD, "seed": key.seed, "torch": torch})
+    results = SeedResults(str(path))
+    text = results.report(tmp_path / "report.html").read_text()
+    section = text[text.index("<h2>Environment</h2>") :].partition("</section>")[0]
+    assert "<td>packages/ray</td><td>2.60.0</td>" in section
+    assert "<td>git</td><td>null</td>" in section
+    assert "<td>2.13.0 | 2.12.0&lt;b&gt;</td>" in section
+    assert "first_batch" not in section and "<td>config" not in section
+    assert f"Runs of {', '.join(results.environment_differences)} differ in more" in section
+
+
+def test_a_notebook_shows_a_table_and_no_foreign_markup(hostile):
+    results = SeedResults(str(hostile))
+    shown = results._repr_html_()
+    assert "<img" not in shown and "<b>" not in shown and shown.count("<tr") >= len(HOSTILE)
+    assert f"best: {results.best.group}" in shown
+    assert repr(results) == f"SeedResults({str(hostile)!r}): 4 of 9 configs complete"
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_real_study_of_hostile_values_is_shown_in_every_view(tmp_path, capsys):
+    def train(config):
+        tune.report({METRIC: config["chosen"] + config["seed"] / 1000})
+
+    path = tmp_path / "study"
+    results = SeedTuner(
+        train,
+        seeds=[1, 2],
+        param_space={**HOSTILE[0], "chosen": tune.grid_search([1, 2]), "k" * 300: 10**30},
+        tune_config=tune.TuneConfig(metric=METRIC, mode="max"),
+        run_config=tune.RunConfig(name="study", storage_path=str(tmp_path)),
+    ).fit()
+    assert results.best.scores == {1: 2.001, 2: 2.002}
+    assert json.loads(results.to_json())
+    for command in ("show", "best", "list"):
+        assert main([command, str(tmp_path if command == "list" else path)]) == 0
+    assert capsys.readouterr().out
+    assert "<img" not in _without_plotly(results.report(tmp_path / "r.html").read_text())
+    with board(str(path)) as server:
+        rows = {row["name"]: row for row in server.wait_for_rows(2)}
+    assert rows["g0002"]["hparams"]["chosen"] == 2
+    assert rows["g0002"]["metrics"][METRIC] == pytest.approx(2.0015, abs=1e-6)
 
 
 def test_no_string_of_a_study_becomes_markup(hostile, tmp_path):

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import ray
 import tiny
+from pictures.board import board
 from ray import tune
 
 from tune_seeds import SeedResults, SeedTuner
@@ -128,10 +129,31 @@ def test_failed_runs_are_tried_again_on_request(storage: str, tmp_path: Path, ho
     left = SeedTuner.restore(results.path, breaks).fit()
     assert (left.groups["state"] == "failed").all(), "not unless asked for"
     repaired.touch()
-    mended = SeedTuner.restore(results.path, breaks, **{how: True}).fit()
+    # A page that is open meanwhile sees it too.
+    with board(results.path, "--reload_interval", "1") as server:
+        failed = {row["name"]: row for row in server.wait_for_rows(2)}
+        assert [_statuses(row) for row in failed.values()] == [{"STATUS_FAILURE"}] * 2
+        mended = SeedTuner.restore(results.path, breaks, **{how: True}).fit()
+        deadline = time.monotonic() + 60
+        while True:
+            rows = {row["name"]: row for row in server.rows()}
+            whole = [row for row in rows.values() if _statuses(row) == {"STATUS_SUCCESS"}]
+            if len(whole) == 2 or time.monotonic() > deadline:
+                break
+            time.sleep(0.5)
+    assert set(rows) == set(failed) and len(whole) == 2
+    for name, row in rows.items():
+        assert row["metrics"]["failed"] == 0 and row["metrics"]["seeds"] == 2
+        assert len(row["sessions"]) == 3
+        mean = mended.groups.set_index("group")["mean"][name]
+        assert row["metrics"]["score"] == pytest.approx(mean, abs=1e-6)
     assert (mended.groups["state"] == "complete").all()
     assert mended.best.config == {"x": 0.2}
     assert all(run.outcome is Outcome.COMPLETED for run in mended.ledger.values())
+
+
+def _statuses(row: dict) -> set[str]:
+    return set(row["sessions"].values())
 
 
 def test_what_cannot_be_restored_says_so(storage: str, tmp_path: Path):

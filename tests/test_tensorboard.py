@@ -4,15 +4,19 @@ import dataclasses
 import math
 import statistics
 import string
+import time
+from collections import deque
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import own_logger
 import pytest
 import tiny
 from benchmarks.made_up import MadeUp, make, steps
 from lightning.pytorch.loggers import TensorBoardLogger
 from pictures import browser, hparams_page
-from pictures.board import board
+from pictures.board import Board, board
 from ray import tune
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -89,7 +93,10 @@ def test_rows_hold_short_names_and_open_to_the_runs_of_each_seed(rows):
 
 
 def test_columns_carry_the_domains_of_the_space():
-    infos = {info.name: info for info in Columns(SPACE, CONFIGS[0]).infos}
+    columns = Columns(SPACE)
+    assert columns.add(CONFIGS[0]) and columns.final
+    assert not columns.add(CONFIGS[1])
+    infos = {info.name: info for info in columns.infos}
     assert list(infos["optimizer"].domain_discrete) == ["sgd", "adam"]
     assert (infos["lr"].domain_interval.min_value, infos["lr"].domain_interval.max_value) == (
         1e-4,
@@ -101,15 +108,32 @@ def test_columns_carry_the_domains_of_the_space():
     assert [name for name, info in infos.items() if not info.differs] == ["batch_size"]
 
 
-def test_columns_without_a_space_come_from_the_first_config():
-    columns = Columns({}, {"x": 1, "y": {"z": "a"}})
-    assert [info.name for info in columns.infos] == ["x", "z"]
+def test_columns_without_a_space_are_learnt_from_the_configs_and_keep_their_names():
+    columns = Columns({})
+    assert columns.add({"x": 1, "y": {"z": "a"}})
+    assert not columns.add({"x": 1, "y": {"z": "a"}})
+    assert columns.add({"x": 3, "y": {"z": "b"}, "w": {"z": True}})
+    assert not columns.final
+    infos = {info.name: info for info in columns.infos}
+    assert list(infos) == ["x", "z", "w/z"]
+    assert (infos["x"].domain_interval.min_value, infos["x"].domain_interval.max_value) == (1, 3)
+    assert list(infos["z"].domain_discrete) == ["a", "b"]
+    assert list(infos["w/z"].domain_discrete) == [True]
     assert all(info.differs for info in columns.infos)
+    assert columns.values({"x": 3, "w": {"z": True}}) == {"x": 3.0, "w/z": True}
+
+
+def test_a_constant_beside_a_searchers_own_space_is_no_searched_column():
+    columns = Columns({"batch_size": 64})
+    columns.add({"batch_size": 64, "lr": 0.1})
+    assert {info.name: info.differs for info in columns.infos} == {"batch_size": False, "lr": True}
+    assert columns.searched({"batch_size": 64, "lr": 0.1}) == {"lr": 0.1}
 
 
 def test_a_choice_of_mixed_or_nested_values_is_one_column_of_text():
     space = {"net": tune.choice([{"width": 8}, None, [1, 2], 3, "a"])}
-    columns = Columns(space, {"net": None})
+    columns = Columns(space)
+    columns.add({"net": None})
     (info,) = columns.infos
     assert list(info.domain_discrete) == ['{"width": 8}', "null", "[1, 2]", "3", "a"]
     assert columns.values({"net": {"width": 8}}) == {"net": '{"width": 8}'}
@@ -211,6 +235,59 @@ def test_an_event_file_is_not_made_before_there_is_something_to_write(tmp_path):
     assert math.isnan(scalars["b"][0][1])
 
 
+def test_an_open_page_learns_of_hyperparameters_that_come_late(tmp_path):
+    """Without a space, columns and their domains follow the configs; one announcement is left."""
+    configs = [{"x": k, "kind": "b"} for k in range(4)] + [{"x": 9, "kind": "a", "late": 0.5}]
+    path = tmp_path / "study"
+    study = steps(path, MadeUp(configs))
+    next(study)
+    with board(str(path), "--reload_interval", "1") as server:
+        server.wait_for_rows(1)
+        early = _columns(server)
+        deque(study, maxlen=0)
+        end = time.monotonic() + 60
+        while "late" not in (late := _columns(server)) and time.monotonic() < end:
+            time.sleep(0.5)
+        rows = {row["name"]: row["hparams"] for row in server.wait_for_rows(5)}
+    assert early.keys() == {"x", "kind"}
+    assert late == {"x": [0, 9], "kind": ["b", "a"], "late": [0.5, 0.5]}
+    assert rows["g0005"] == {"x": 9, "kind": "a", "late": 0.5}
+    assert len(list(path.glob("columns_*"))) == 1
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_arrays_become_images_and_histograms_as_in_rays_own_logger(tmp_path):
+    def train(config):
+        for step in (1, 2):
+            tune.report(
+                {
+                    "score": config["x"],
+                    "net": {"weights": np.arange(5.0), "image": np.full((3, 4, 6), 0.5)},
+                    "batch": np.zeros((2, 1, 4, 6)),
+                    "list": [step, 2, 3],
+                    "text": ["a", "b"],
+                    "empty": [],
+                }
+            )
+
+    results = SeedTuner(
+        train,
+        seeds=[47],
+        param_space={"x": tune.grid_search([1])},
+        tune_config=tune.TuneConfig(metric="score", mode="max"),
+        run_config=tune.RunConfig(name="study", storage_path=str(tmp_path)),
+    ).fit()
+    assert results.best.score == 1
+    (run,) = (tmp_path / "study").glob("g0001*/seed=47")
+    shown = EventAccumulator(str(run), {"images": 0, "histograms": 0}).Reload()
+    assert set(shown.Tags()["images"]) == {"net/image", "batch"}
+    assert set(shown.Tags()["histograms"]) == {"net/weights", "list"}
+    image = shown.Images("net/image")
+    assert [event.step for event in image] == [1, 2]
+    assert (image[0].height, image[0].width) == (4, 6)
+    assert shown.Histograms("list")[1].histogram_value.sum == 7
+
+
 @pytest.mark.usefixtures("ray_session")
 def test_a_real_study_with_a_lightning_logger_of_its_own(tmp_path):
     """Synced artifacts put Lightning's event files beside ours; rows and columns stay ours."""
@@ -285,6 +362,14 @@ class TestLabels:
     def test_differing(self):
         assert differing([{"a": 1, "b": 2}, {"a": 1, "b": 3}, {"a": 1}]) == ["b"]
         assert differing([{"a": 1}]) == ["a"]
+
+
+def _columns(server: Board) -> dict[str, list[Any]]:
+    """The hyperparameters that the page knows, with their values or their ends."""
+    return {
+        info["name"]: info.get("domainDiscrete") or sorted(info["domainInterval"].values())
+        for info in server.hparams("experiment").get("hparamInfos", [])
+    }
 
 
 def _scalars(directory: Path) -> dict[str, list[tuple[int, float]]]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import posixpath
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +12,9 @@ from typing import Any
 import pytest
 from benchmarks.made_up import MadeUp, steps
 
-from tune_seeds.trackers import _TOOLS, Filed, filed
+from tune_seeds.tracked import params
+from tune_seeds.tracker_tools import TOOLS, mlflow_name
+from tune_seeds.trackers import Filed, filed
 
 
 class WandbLoggerCallback:
@@ -32,6 +37,9 @@ class WandbLoggerCallback:
 
 class Recorder:
     """A tool that notes what it is told."""
+
+    def named(self, values):
+        return {name.upper(): value for name, value in values.items()}
 
     def __init__(self) -> None:
         self.told: list[tuple[Any, ...]] = []
@@ -75,7 +83,7 @@ def test_each_config_is_logged_once_at_the_end_before_the_tool_closes(study):
     assert [told[1]["config_id"] for told in tool.told].count("g0001") == 1
     assert len(tool.told) == 6
     best = tool.told[0]
-    assert best[2] == {"x": best[2]["x"], "net/width": 8}
+    assert best[2] == {"X": best[2]["X"], "NET/WIDTH": 8}
     assert best[3]["seeds"] == 3 and best[3]["epochs"] == 9
     group = study.race.groups[best[1]["config_id"]]
     assert best[3]["score"] == group.scores[study.race.policy.rungs[-1]]
@@ -95,6 +103,57 @@ def test_a_run_that_did_not_start_since_a_restore_is_not_ended(study):
     assert [call[:2] for call in inner.calls if call[0] == "complete"] == [
         ("complete", one.trial_id)
     ]
+
+
+def test_a_tracker_is_shown_a_config_and_names_that_it_takes(study):
+    class Asks(WandbLoggerCallback):
+        def on_trial_result(self, iteration, trials, trial, result, **info):
+            self.calls.append((str(trial), trial.trial_id, trial.config, result))
+
+    inner = Asks()
+    callback = Filed(inner, Recorder(), study, "cifar")
+    one = trial(study, "g0001", 47)
+    callback.on_trial_start(0, [], one)
+    callback.on_trial_result(0, [], one, {"acc": 1.0, "config": {"x": 0}})
+    config = {"X": 0, "NET/WIDTH": 8}
+    assert inner.calls[-1] == (str(one), one.trial_id, config, {"ACC": 1.0, "config": config})
+
+
+def test_a_tracker_that_refuses_is_warned_of_once_and_ends_nothing(study, caplog):
+    class Refuses(WandbLoggerCallback):
+        def on_trial_start(self, iteration, trials, trial, **info):
+            raise ConnectionError("no server")
+
+    callback = Filed(Refuses(), Recorder(), study, "cifar")
+    for _ in range(2):
+        callback.on_trial_start(0, [], trial(study, "g0001", 47))
+    assert caplog.text.count("Refuses did not take something: ConnectionError: no server") == 1
+
+
+def test_hostile_values_are_cut_and_stay_apart():
+    shown = params(
+        {"a": {"b.c": "z" * 5000, "": None}, "": 1, "nan": math.nan, "n": 10**30, "f": len}
+    )
+    assert shown["nan"] == "nan" and shown["n"] == str(10**30) and shown["''"] == 1
+    assert params({"group": 1, "seed": 2}) == {"config/group": 1, "seed": 2}
+    assert set(shown) == {"a/b.c", "a/", "''", "nan", "n", "f"}
+    assert all(len(value) <= 250 for value in shown.values() if isinstance(value, str))
+
+
+@pytest.mark.parametrize("name", ["val/acc", "net.lr", "a b", "ключ", "x:y-z_1"])
+def test_names_that_mlflow_takes_are_left(name):
+    assert mlflow_name(name) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["val/acc%\"'", "</script>", "", "/a", "a//b", "..", "../a", "a/", "k" * 300, "a\nb"]
+)
+def test_names_that_mlflow_refuses_become_ones_that_it_takes(name):
+    """Its rules: these characters only, at most 250, and as a path no other one."""
+    found = mlflow_name(name)
+    assert re.fullmatch(r"[/\w.\- :]+", found) and len(found) <= 250
+    assert posixpath.normpath(found) == found and not found.startswith(("/", "."))
+    assert found != mlflow_name(f"{name}'")
 
 
 def test_wandb_gets_a_group_for_each_trial_and_keeps_what_the_user_gave(study):
@@ -122,7 +181,7 @@ def test_subclasses_of_rays_trackers_are_known_and_others_are_left_alone(study):
     assert isinstance(filed(Mine(), study, "cifar"), Filed)
     other = object()
     assert filed(other, study, "cifar") is other
-    assert set(_TOOLS) == {
+    assert set(TOOLS) == {
         "WandbLoggerCallback",
         "MLflowLoggerCallback",
         "AimLoggerCallback",

@@ -4,6 +4,7 @@ from tune_seeds.auditing import AuditError, AuditReport, audit
 from tune_seeds.lightning import LightningTrainer
 from tune_seeds.race import RungMissedError
 from tune_seeds.results import BestGroup, NoCompleteGroupError, SeedResults
+from tune_seeds.run_info import RunInfo, run_info
 from tune_seeds.schedule import MetricNotFoundError
 from tune_seeds.trainable import load_rng_state, save_rng_state, should_checkpoint
 from tune_seeds.tuner import SeedTuner
@@ -15,11 +16,13 @@ __all__ = [
     "LightningTrainer",
     "MetricNotFoundError",
     "NoCompleteGroupError",
+    "RunInfo",
     "RungMissedError",
     "SeedResults",
     "SeedTuner",
     "audit",
     "load_rng_state",
+    "run_info",
     "save_rng_state",
     "should_checkpoint",
 ]

@@ -21,6 +21,7 @@ from ray.train._internal.storage import (
 from tune_seeds import verify
 from tune_seeds.auditing import command as audit
 from tune_seeds.journal import HEADER, exists
+from tune_seeds.location import joined, split
 from tune_seeds.results import NoCompleteGroupError, SeedResults
 from tune_seeds.tables import number
 
@@ -39,17 +40,24 @@ unpickled, but by confirm, verify and audit, which train: use those on your own 
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status."""
+    """Run one command.
+
+    Returns:
+        The exit status: 0 done, 1 no config is finished, so there is no answer, 2 can't be done.
+    """
     parsed = _parser().parse_args(arguments)
     try:
         return int(parsed.func(parsed) or 0)
-    except (FileNotFoundError, NoCompleteGroupError, ValueError) as error:
-        print(f"tune-seeds: {error}", file=sys.stderr)
-        return 1
     except BrokenPipeError:
         # The reader has left, as `head` does; Python would complain when it flushes at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except NoCompleteGroupError as error:
+        print(f"tune-seeds: {error}", file=sys.stderr)
+        return 1
+    except (OSError, ValueError, ImportError) as error:  # a storage's own errors are OSErrors
+        print(f"tune-seeds: {error}", file=sys.stderr)
+        return 2
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -105,14 +113,17 @@ def _parser() -> argparse.ArgumentParser:
 
 def _list(arguments: argparse.Namespace) -> None:
     storage = _location(arguments.storage)
-    rows = [_overview(f"{storage.rstrip('/')}/{name}", name) for name in _experiments(storage)]
+    rows = [_overview(joined(storage, name), name) for name in _experiments(storage)]
     if not rows:
         print(f"no experiment of tune-seeds in {storage}")
         return
     header = ("name", "metric", "configs", "finished", "failed", "best", "score")
-    widths = [max(len(row[k]) for row in (header, *rows)) for k in range(len(header))]
+    # One that can't be read has a name and the reason, which may be long.
+    whole = [row for row in (header, *rows) if len(row) == len(header)]
+    widths = [max(len(row[k]) for row in whole) for k in range(len(header))]
+    widths[0] = max(len(row[0]) for row in (header, *rows))
     for row in (header, *rows):
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=False))
         print("  ".join(cells).rstrip())
 
 
@@ -129,7 +140,7 @@ def _overview(path: str, name: str) -> tuple[str, ...]:
     try:
         results = SeedResults(path)
     except Exception as error:  # one that can't be read must not hide the others
-        return (name, f"can't be read: {type(error).__name__}: {error}", *[""] * 5)
+        return (name, f"can't be read: {error}")
     states = list(results.groups["state"]) if results.race.groups else []
     found = ("-", "-")
     if results.leader is not None:
@@ -166,8 +177,7 @@ def _best(arguments: argparse.Namespace) -> None:
 
 def _report(arguments: argparse.Namespace) -> None:
     results = _open(arguments)
-    name = PurePosixPath(results.path.rstrip("/")).name
-    print(results.report(arguments.output or f"{name}.html"))
+    print(results.report(arguments.output or f"{split(results.path)[1]}.html"))
 
 
 def _confirm(arguments: argparse.Namespace) -> None:

@@ -7,6 +7,7 @@ Runs of TensorBoard are directories of the experiment::
     g0001_lr=0.01,opt=sgd/mean_of_3_seeds        their mean, and a band of one standard deviation
     g0001_lr=0.01,opt=sgd/fresh_seeds            its row on the seeds of the confirmation
     g0001_lr=0.01,opt=sgd/fresh_seeds/seed=1234  and so on
+    g0001_lr=0.01,opt=sgd,again=1                the same, once its failed runs were tried again
 """
 
 # TensorBoard's protocol messages carry no types.
@@ -17,6 +18,7 @@ Runs of TensorBoard are directories of the experiment::
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -38,49 +40,66 @@ from tune_seeds.statistics.aggregate import Aggregate, Kind
 _NOT_SHOWN = frozenset({"training_iteration", "time_total_s", "epoch"})
 
 
+#: The endings of the files that say that a config is over.
+ENDED, FAILED = ".ended", ".failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """An image, a histogram or a video that a run reported."""
+
+    seed: int
+    step: int
+    summary: Summary
+
+
+def directory_name(race: Race, name: str, columns: hparams.Columns) -> str:
+    """How the directory of a group is called."""
+    return path_name(name, columns.searched(race.ledger.configs[name]))
+
+
+def announcement(race: Race, columns: hparams.Columns) -> Summary:
+    """What HPARAMS has to know of the whole study."""
+    aggregate = race.aggregate
+    name = aggregate.name if isinstance(aggregate, Aggregate) else "score"
+    return hparams.announce(
+        columns,
+        race.ledger.metric,
+        spread_everywhere=race.policy.first().n_seeds > 1,
+        aggregate=None if _plugin_averages_right(race) else name,
+    )
+
+
 class GroupWriter:
     """Writes what is new of one config.
 
     Args:
         race: read only.
         name: the group.
-        root: where directories of runs are made.
-        columns: of HPARAMS.
+        directory: of the group; see ``directory_name``.
+        columns: of HPARAMS; they know the group's config.
         resumed: whether an earlier process has written what is known now. Then only the last
             points are repeated, in case that one was killed before it could write them.
     """
 
     def __init__(
-        self, race: Race, name: str, root: Path, columns: hparams.Columns, *, resumed: bool
+        self, race: Race, name: str, directory: Path, columns: hparams.Columns, *, resumed: bool
     ) -> None:
         self._race = race
         self._name = name
         self._values = columns.values(race.ledger.configs[name])
-        self._columns = columns
         self._resumed = resumed
-        directory = root / path_name(name, columns.searched(race.ledger.configs[name]))
         self._own = _Row(race, name, race.ledger.seeds, name, directory, self._values, resumed)
-        self._directory = directory
+        self.directory = directory
         self._fresh: dict[tuple[int, ...], _Row] = {}
 
-    def announce(self) -> None:
-        """Write what TensorBoard has to know of the whole study; the first config's run has it."""
-        metric = self._race.ledger.metric
-        aggregate = self._race.aggregate
-        name = aggregate.name if isinstance(aggregate, Aggregate) else "score"
-        self._own.file.add(
-            hparams.announce(
-                self._columns,
-                metric,
-                spread_everywhere=self._race.policy.first().n_seeds > 1,
-                aggregate=None if _plugin_averages_right(self._race) else name,
-            )
-        )
-        self._own.file.add(_layout(metric))
+    def lay_out(self) -> None:
+        """Write the layout of CUSTOM SCALARS, once for the whole study."""
+        self._own.file.add(_layout(self._race.ledger.metric))
 
-    def write(self) -> None:
-        """Write what is new."""
-        self._own.write(standing(self._race, self._name))
+    def write(self, media: Sequence[Media] = ()) -> None:
+        """Write what is new, and images and the like that its runs reported."""
+        self._own.write(standing(self._race, self._name), media)
         ledger = self._race.ledger
         fresh = tuple(s for s in ledger.fresh_seeds if RunKey(self._name, s) in ledger)
         if fresh:
@@ -92,12 +111,12 @@ class GroupWriter:
                     self._name,
                     fresh,
                     f"{self._name} on fresh seeds{rank.replace('_', ' ')}",
-                    self._directory / f"fresh_seeds{rank}",
+                    self.directory / f"fresh_seeds{rank}",
                     self._values,
                     self._resumed,
                 )
             found = fresh_standing(self._race, self._name, fresh)
-            self._fresh[fresh].write(found)
+            self._fresh[fresh].write(found, media)
 
     def end(self) -> None:
         """Say how the config ended; after ``write``."""
@@ -137,12 +156,15 @@ class _Row:
         if resumed:
             self._skip_known()
 
-    def write(self, now: Standing) -> None:
+    def write(self, now: Standing, media: Sequence[Media]) -> None:
         """Write what is new."""
         if self._shown is None:
             self.file.add(self._start)
         for seed in self._seeds:
             self._write_run(seed)
+        for item in media:
+            if item.seed in self._seeds:
+                self._run_file(item.seed).add(item.summary, item.step)
         for n in self._counts:
             self._write_mean(n)
         self._write_cells(now)
@@ -154,7 +176,9 @@ class _Row:
         if self._ended:
             return
         self._ended = True
-        for file in (self.file, *self._runs.values()):
+        for own in (self.file, *self._runs.values()):
+            # In a file of its own, which can be taken away when the config goes on after all.
+            file = EventFile(own.directory, FAILED if failed else ENDED)
             file.add(hparams.session_end(failed))
             file.flush()
 

@@ -30,10 +30,12 @@ class EventFile:
 
     Args:
         directory: the run's directory, which names the run.
+        ending: of the file's name.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, ending: str = "") -> None:
         self.directory = directory
+        self._ending = ending
         self._pending: list[Event] = []
         self._path: Path | None = None
 
@@ -57,7 +59,8 @@ class EventFile:
             self.directory.mkdir(parents=True, exist_ok=True)
             # TensorBoard reads the files of a run in the order of their names.
             name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}"
-            self._path = self.directory / f"{name}.{os.getpid()}.{next(_count)}"
+            name = f"{name}.{os.getpid()}.{next(_count)}{self._ending}"
+            self._path = self.directory / name
             version = Event(wall_time=time.time(), file_version="brain.Event:2")
             events = [version, *events]
         with open(self._path, "ab") as stream:

@@ -5,14 +5,21 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import version
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, cast
 
 import pyarrow.fs
 
 from tune_seeds.adaptive import Adaptive
-from tune_seeds.journal import HEADER, exists, read_bytes, write_atomically
+from tune_seeds.journal import (
+    HEADER,
+    UnreadableExperimentError,
+    exists,
+    read_bytes,
+    write_atomically,
+)
 from tune_seeds.ledger import Rung
 from tune_seeds.policy import Policy, SuccessiveHalving
 from tune_seeds.seeding import MAX_SEED
@@ -78,6 +85,7 @@ class Header:
 
         Raises:
             FileNotFoundError: there is none; usually the path is not an experiment of this package.
+            UnreadableExperimentError: it is damaged, or of another version of this package.
         """
         file = str(PurePosixPath(path) / HEADER)
         if not exists(fs, file):
@@ -85,11 +93,31 @@ class Header:
                 f"{path} holds no {HEADER}: it is not the directory of an experiment that "
                 "SeedTuner ran; give storage_path/name"
             )
-        data = json.loads(read_bytes(fs, file))
-        data["seeds"] = tuple(data["seeds"])
-        data["confirm_seeds"] = tuple(data["confirm_seeds"])
-        data["rungs"] = tuple(Rung(*rung) for rung in data["rungs"])
-        return cls(**data)
+        try:
+            data = cast(dict[str, Any], dict(json.loads(read_bytes(fs, file))))
+        except (ValueError, TypeError) as error:
+            raise UnreadableExperimentError(f"{file} is damaged: {error}") from error
+        names = {field.name for field in fields(cls)}
+        if missing := sorted(names - set(data)):
+            raise _of_another_version(file, data, f"lacks {', '.join(missing)}")
+        if unknown := sorted(set(data) - names):
+            raise _of_another_version(file, data, f"holds {', '.join(unknown)}")
+        try:
+            data["seeds"] = check_seeds(data["seeds"])
+            data["confirm_seeds"] = tuple(data["confirm_seeds"])
+            data["rungs"] = tuple(Rung(*rung) for rung in data["rungs"])
+            header = cls(**data)
+            header.make_policy()
+        except (ValueError, TypeError, AttributeError) as error:
+            raise UnreadableExperimentError(f"{file} is damaged: {error}") from error
+        return header
+
+
+def _of_another_version(file: str, data: dict[str, Any], what: str) -> UnreadableExperimentError:
+    return UnreadableExperimentError(
+        f"{file} {what}: tune-seeds {data.get('version', 'of an unknown version')} wrote it, and "
+        f"this is {version('tune-seeds')}; read the experiment with the version that made it"
+    )
 
 
 def check_fresh_seeds(seeds: Sequence[int] | int, tuned: Sequence[int]) -> tuple[int, ...]:

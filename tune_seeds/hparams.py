@@ -3,7 +3,8 @@
 A config is a session group. Its own session holds what is known of the group (spread, interval,
 counts); a run's session holds that run's curve up to the group's last complete rung, so that the
 plugin's average over the last values is the mean over exactly the rung's seeds at exactly its
-epochs. Search spaces have no scale in these messages: log axes are chosen in the page.
+epochs. A hyperparameter (HParamInfo in api.proto) has a domain and no scale: log axes
+are chosen in the page.
 """
 
 # TensorBoard's protocol messages carry no types.
@@ -14,15 +15,14 @@ epochs. Search spaces have no scale in these messages: log axes are chosen in th
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
-from ray.tune.search.sample import Categorical, Domain, Float, Integer
-from ray.tune.search.variant_generator import parse_spec_vars
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
-from tune_seeds.labels import flat, short_names, value_text
+from tune_seeds.domains import Domains, Options, Range, of_space
+from tune_seeds.labels import ends, flat, short_names, value_text
 
 #: The tag that a run's session holds, and those that a config's session holds.
 SCORE = "rung/score"
@@ -37,62 +37,100 @@ LEVEL = "rung/level"
 
 HParams = dict[str, float | bool | str]
 
+# A hyperparameter seen with more texts than this gets no list of them to filter by.
+_MOST_OPTIONS = 50
+
 
 class Columns:
-    """The hyperparameter columns of a study, fixed before its first run.
+    """The hyperparameter columns of a study.
 
-    TensorBoard keeps the first announcement it meets, so columns can't be added later.
+    What the space declares is fixed. A hyperparameter that it does not name, or names without its
+    values, is known by the configs seen so far.
 
     Args:
         space: the search space, as Ray Tune takes it; constants are shown only where they are
             named in it.
-        first: the first config; gives the columns where a searcher brought its own space.
+        own: the domains of the searcher's own space, where it has one.
     """
 
-    def __init__(self, space: Mapping[str, Any], first: Mapping[str, Any]) -> None:
-        _, domains, grids = parse_spec_vars(dict(space))
-        self._choices: dict[str, Any] = {
-            "/".join(map(str, cast(tuple[Any, ...], path))): choice
-            for path, choice in (*domains, *grids)
-        }
-        keys = [*self._choices, *(key for key in flat(first) if not self._is_inside(key))]
-        self.names = short_names(keys)
-        self._searched = self._choices or dict.fromkeys(keys)
-        self.infos = [self._info(key, key in self._searched) for key in keys]
-        self._text = {info.name for info in self.infos if info.type == api_pb2.DATA_TYPE_STRING}
+    def __init__(self, space: Mapping[str, Any], own: Domains | None = None) -> None:
+        declared = of_space(space)
+        # A config keeps the value of a choice as one; what a searcher nests comes nested.
+        self._whole = frozenset(declared)
+        self._declared: Domains = {**declared, **(own or {})}
+        self._constants = frozenset(flat(space, whole=self._whole)) - self._whole
+        self._seen: dict[str, dict[float | bool | str, None]] = {}
+        self.names: dict[str, str] = {}
+        self.infos: list[api_pb2.HParamInfo] = []
+
+    @property
+    def final(self) -> bool:
+        """Whether no further config can change them."""
+        return bool(self._declared) and all(
+            self._declared.get(key) is not None or key in self._constants for key in self.names
+        )
+
+    def add(self, config: Mapping[str, Any]) -> bool:
+        """Learn from a config; whether the columns are others now.
+
+        Names that were given stay: the page knows earlier configs by them.
+        """
+        cells = flat(config, whole=self._whole)
+        new = [key for key in {**self._declared, **cells} if key not in self.names]
+        if not self.names:
+            self.names = short_names(new)
+        for key in new:
+            if key not in self.names:
+                taken = self.names.values()
+                self.names[key] = next((end for end in ends(key) if end not in taken), key)
+        for key, value in cells.items():
+            if self._declared.get(key) is None:
+                self._seen.setdefault(key, {})[_cell(value, text=False)] = None
+        infos = [self._info(key) for key in self.names]
+        changed = infos != self.infos
+        self.infos = infos
+        return changed
 
     def values(self, config: Mapping[str, Any]) -> HParams:
-        """The cells of one config."""
-        values: HParams = {}
-        for key, value in flat(config, whole=self._choices).items():
-            name = self.names.get(key, key)
-            values[name] = _cell(value, name in self._text)
-        return values
+        """The cells of one config that was added."""
+        text = {info.name for info in self.infos if info.type == api_pb2.DATA_TYPE_STRING}
+        cells = flat(config, whole=self._whole)
+        return {self.names[key]: _cell(v, self.names[key] in text) for key, v in cells.items()}
 
     def searched(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """The part of a config that the search chose."""
-        items = flat(config, whole=self._choices).items()
-        return {key: value for key, value in items if key in self._searched}
+        """The part of a config that the search chose; it depends on no other config."""
+        items = flat(config, whole=self._whole).items()
+        return {key: value for key, value in items if self._is_searched(key)}
 
-    def _is_inside(self, key: str) -> bool:
-        return any(key == choice or key.startswith(f"{choice}/") for choice in self._choices)
+    def _is_searched(self, key: str) -> bool:
+        if self._declared:
+            domain = self._declared.get(key, Options(()))
+            return not (isinstance(domain, Options) and len(domain.values) < 2)
+        return key not in self._constants
 
-    def _info(self, key: str, differs: bool) -> api_pb2.HParamInfo:
+    def _info(self, key: str) -> api_pb2.HParamInfo:
+        domain, seen = self._declared.get(key), self._seen.get(key, {})
+        differs = self._is_searched(key) or len(seen) > 1
         info = api_pb2.HParamInfo(name=self.names[key], differs=differs)
-        choice = self._choices.get(key)
-        if isinstance(choice, (Categorical, list, tuple)):
-            options = choice.categories if isinstance(choice, Categorical) else choice
-            _set_discrete(info, cast(Sequence[Any], options))
-        elif isinstance(choice, (Float, Integer)):
-            info.type = api_pb2.DATA_TYPE_FLOAT64
-            low, high = cast(Any, choice).lower, cast(Any, choice).upper
-            if low is not None and high is not None and math.isfinite(high - low):
-                # Ray's integers exclude the upper end.
-                info.domain_interval.min_value = low
-                info.domain_interval.max_value = high - isinstance(choice, Integer)
-        elif isinstance(choice, Domain):
-            pass  # a function of the config: its values may be of any type
+        if isinstance(domain, Options):
+            _set_discrete(info, domain.values)
+        elif isinstance(domain, Range):
+            _set_range(info, domain)
+        elif seen and all(isinstance(v, float) for v in seen):
+            numbers = cast(Iterable[float], seen)
+            _set_range(info, Range(min(numbers), max(numbers)))
+        elif 0 < len(seen) <= _MOST_OPTIONS:
+            _set_discrete(info, list(seen))
+        elif seen:
+            info.type = api_pb2.DATA_TYPE_STRING
         return info
+
+
+def _set_range(info: api_pb2.HParamInfo, domain: Range) -> None:
+    info.type = api_pb2.DATA_TYPE_FLOAT64
+    if math.isfinite(domain.high - domain.low):
+        info.domain_interval.min_value = domain.low
+        info.domain_interval.max_value = domain.high
 
 
 def _set_discrete(info: api_pb2.HParamInfo, options: Sequence[Any]) -> None:

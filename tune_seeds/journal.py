@@ -49,6 +49,10 @@ _KINDS: dict[str, type[Event]] = {
 }
 
 
+class UnreadableExperimentError(ValueError):
+    """The record of an experiment is damaged, or of another version of this package."""
+
+
 class Journal:
     """The events of one experiment, appended as they happen.
 
@@ -105,13 +109,22 @@ def read_events(fs: pyarrow.fs.FileSystem, path: str, *, unpickle: bool = False)
         path: the experiment's directory on it.
         unpickle: restore config values that JSON can't hold. Only for resuming one's own
             experiment: unpickling runs code. Otherwise such values are shown by their ``repr``.
+
+    Raises:
+        UnreadableExperimentError: a line is no event that this version knows.
     """
     file = str(PurePosixPath(path) / JOURNAL)
     if not exists(fs, file):
         return
-    for line in read_bytes(fs, file).splitlines(keepends=True):
-        if line.endswith(b"\n"):
+    for number, line in enumerate(read_bytes(fs, file).split(b"\n")[:-1], 1):
+        try:
             yield decode(line, unpickle=unpickle)
+        except (ValueError, TypeError, KeyError) as error:
+            raise UnreadableExperimentError(
+                f"line {number} of {file} is no event that this version of tune-seeds knows "
+                f"({type(error).__name__}: {error}): the file is damaged, or another version "
+                "wrote it"
+            ) from error
 
 
 def encode(event: Event) -> bytes:
@@ -123,6 +136,8 @@ def encode(event: Event) -> bytes:
             value = [value.epochs, value.n_seeds]
         elif field.name == "metrics":
             value = {k: v if math.isfinite(v) else repr(v) for k, v in value.items()}
+        elif field.name == "environment":
+            value = plain(value)  # it holds the config, and so any of its values
         record[field.name] = value
     if isinstance(event, events.GroupAdded):
         record["config"] = plain(event.config)
@@ -135,6 +150,8 @@ def encode(event: Event) -> bytes:
 def decode(line: bytes, *, unpickle: bool = False) -> Event:
     """The event of one line; see ``read_events``."""
     record = cast(dict[str, Any], json.loads(line))
+    if not isinstance(record, dict):
+        raise ValueError(f"{record!r} is not an object")
     kind = _KINDS[record.pop("event")]
     pickled = record.pop("config_pickle", None)
     if pickled is not None and unpickle:
@@ -142,11 +159,13 @@ def decode(line: bytes, *, unpickle: bool = False) -> Event:
     if "rung" in record:
         record["rung"] = Rung(*record["rung"])
     if kind is events.Scored:
-        record["scores"] = {int(seed): float(v) for seed, v in record["scores"].items()}
+        scores = dict[str, Any](record["scores"])
+        record["scores"] = {int(seed): float(v) for seed, v in scores.items()}
     if kind is events.ConfirmationAdded:
         record.update(groups=tuple(record["groups"]), seeds=tuple(record["seeds"]))
     if "metrics" in record:
-        record["metrics"] = {k: float(v) for k, v in record["metrics"].items()}
+        metrics = dict[str, Any](record["metrics"])
+        record["metrics"] = {k: float(v) for k, v in metrics.items()}
     return kind(**record)
 
 

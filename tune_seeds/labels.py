@@ -50,14 +50,15 @@ def _without_addresses(value: Any) -> Any:
 def short_names(keys: Iterable[str]) -> dict[str, str]:
     """The shortest end of each flat key that no other key has: perhaps ``lr`` for ``model/lr``."""
     keys = list(keys)
-    ends: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for key in keys:
-        for end in _ends(key):
-            ends[end] = ends.get(end, 0) + 1
-    return {key: next(end for end in _ends(key) if ends[end] == 1 or end == key) for key in keys}
+        for end in ends(key):
+            counts[end] = counts.get(end, 0) + 1
+    return {key: next(end for end in ends(key) if counts[end] == 1 or end == key) for key in keys}
 
 
-def _ends(key: str) -> list[str]:
+def ends(key: str) -> list[str]:
+    """The names that a flat key may go by: its last part, its last two, and so on."""
     parts = key.split("/")
     return ["/".join(parts[k:]) for k in reversed(range(len(parts)))]
 

@@ -25,8 +25,10 @@ from tune_seeds.distributed import Workers, train_on_workers, with_ddp
 from tune_seeds.environment import record
 from tune_seeds.fitting import EPOCH, Report, as_list, fit
 from tune_seeds.loaders import make_loaders, merged_factories
+from tune_seeds.loggers import LoggerFactory, close, factories, made
 from tune_seeds.reporting import TuneReport
 from tune_seeds.routing import parameters, route
+from tune_seeds.run_info import RunInfo, run_info
 from tune_seeds.seeding import reset_process, seed_run
 from tune_seeds.trainable import Plan, SeededTrainable
 
@@ -70,7 +72,9 @@ class LightningTrainer:
             function that returns them, whose parameters a config may name.
         val_dataloaders: likewise.
         trainer_kwargs: arguments of ``lightning.Trainer``, ``max_epochs`` among them. Callbacks
-            and loggers are kept, and copied for each run, so that runs share no state.
+            and loggers are kept, and copied for each run, so that runs share no state. A logger
+            may be a function of a ``RunInfo`` too, which makes it for each run, and once for each
+            config with its score: ``lambda run: WandbLogger(group=run.group, name=run.name)``.
         cpus: CPUs per worker, above 0; also the number of torch's threads (rounded down, at least
             1).
         gpus: GPUs per worker; below 1 several runs share a GPU, which one worker per run allows.
@@ -129,7 +133,14 @@ class LightningTrainer:
         self._cpus = cpus
         self._gpus = gpus
         self._num_workers = num_workers
+        self._run: RunInfo | None = None
+        self._logger: Any = None
         self._check_trainer_kwargs()
+
+    @property
+    def trainer_kwargs(self) -> Mapping[str, Any]:
+        """The arguments of ``lightning.Trainer`` that were given."""
+        return self._trainer_kwargs
 
     @property
     def threads(self) -> int:
@@ -162,6 +173,7 @@ class LightningTrainer:
             loaders = zip(names, self._loaders, strict=True)
             data = {name: make_loaders(loader, given) for name, loader in loaders}
         trainer = {**_DEFAULTS, **copy.deepcopy(self._trainer_kwargs), **routed["trainer"]}
+        self._logger = trainer["logger"] = made(trainer["logger"], self._run)
         return module, data, trainer
 
     def as_trainable(self, max_t: int | None) -> SeededTrainable:
@@ -189,7 +201,7 @@ class LightningTrainer:
         several = PlacementGroupFactory([{"memory": 1}])
         return SeededTrainable(
             name=_name(self._module),
-            train=complete._train,
+            train=complete._train_in_trial,
             resources=alone if self._num_workers == 1 else several,
             workers=() if self._num_workers == 1 else self._workers().bundles,
             time_attr=EPOCH,
@@ -296,6 +308,14 @@ class LightningTrainer:
             kwargs = with_ddp(kwargs, self._num_workers)
         return fit(module, data, kwargs, plan, report, checkpoint)
 
+    def _train_in_trial(self, config: dict[str, Any], plan: Plan) -> None:
+        inside = copy.copy(self)
+        inside._run = run_info()
+        try:
+            inside._train(config, plan)
+        finally:
+            close(inside._logger)
+
     def _train(self, config: dict[str, Any], plan: Plan) -> None:
         device = "cuda" if self._gpus > 0 else "cpu"
         describe = partial(record, config["seed"], config, device, self._module, self._num_workers)
@@ -316,6 +336,14 @@ class LightningTrainer:
             gc.collect()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
+
+
+def logger_factories(trainable: SeededTrainable) -> list[LoggerFactory]:
+    """The functions that make the loggers of a Lightning training's runs."""
+    owner = getattr(trainable.train, "__self__", None)
+    if not isinstance(owner, LightningTrainer):
+        return []
+    return factories(owner.trainer_kwargs.get("logger"))
 
 
 def _name(target: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tune_seeds.ledger import TO_THE_END, RunKey
+from tune_seeds.policy import SuccessiveHalving
 from tune_seeds.race import Race
 
 
@@ -22,8 +23,11 @@ def planned_epochs(
         n_confirm: runs on fresh seeds that are to follow.
 
     Returns:
-        None where runs end by themselves, after a number of epochs that nobody knows.
+        None where nobody knows: where runs end by themselves, and where the policy decides how
+        far it goes by what it sees.
     """
+    if not isinstance(race.policy, SuccessiveHalving):
+        return None
     rungs = race.policy.rungs
     if rungs[-1].epochs == TO_THE_END:
         return None

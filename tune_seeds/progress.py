@@ -43,6 +43,7 @@ class Progress(Callback):
         reduction_factor: η, for the estimate of what is left.
         n_finalists: likewise.
         n_confirm: runs on fresh seeds that are to follow; likewise.
+        budget_s: seconds after which the study is ended, or None; likewise.
         console: where to show it; None for standard output.
     """
 
@@ -54,12 +55,17 @@ class Progress(Callback):
         reduction_factor: float = 4.0,
         n_finalists: int = 3,
         n_confirm: int = 0,
+        budget_s: float | None = None,
         console: Console | None = None,
     ) -> None:
         self._race = study.race
         self._n_configs = n_configs
         self._plan = (reduction_factor, n_finalists, n_confirm)
         self._console = console or Console()
+        if self._console.is_jupyter:
+            # There rich makes HTML, each line an output of its own, and takes it for a terminal.
+            self._console = Console(force_jupyter=False, force_terminal=False, no_color=True)
+        self._budget_s = budget_s
         self._news = _News(study.race)
         self._start = time.monotonic()
         self._start_epochs = _epochs(study.race)
@@ -70,7 +76,7 @@ class Progress(Callback):
 
     def setup(self, *args: Any, **info: Any) -> None:
         """Begin to show."""
-        if self._console.is_terminal and not self._console.is_jupyter:
+        if self._console.is_terminal:
             self._live = Live(console=self._console, auto_refresh=False)
             self._live.start()
 
@@ -119,18 +125,28 @@ class Progress(Callback):
         n = f"{len(race.groups)}/{self._n_configs} configs"
         planned = planned_epochs(race, self._n_configs, *self._plan)
         grid = Table.grid(padding=(0, 1))
+        budget = math.inf if self._budget_s is None else max(self._budget_s - elapsed, 0)
         if planned is None:
-            grid.add_row(Text(f"{clock(elapsed)}  {n}, {done} epochs, {len(race.busy)} runs"))
+            ends = "" if math.isinf(budget) or race.done else f", {clock(budget)} of its time left"
+            text = f"{clock(elapsed)} gone{ends}  {n}, {done} epochs, {len(race.busy)} runs"
+            grid.add_row(Text(text, no_wrap=True))
             return grid
-        left = "?"
+        left = "?" if math.isinf(budget) else clock(budget)
         if self._pace is None and done > self._start_epochs:
             self._pace = (time.monotonic(), done)  # before it, processes were started
         elif self._pace is not None and done > self._pace[1]:
             per_epoch = (time.monotonic() - self._pace[0]) / (done - self._pace[1])
-            left = clock(per_epoch * max(planned - done, 0))
+            left = clock(min(per_epoch * max(planned - done, 0), budget))
         if race.done:
             planned, left = done, clock(0)
-        bar = ProgressBar(total=max(planned, 1), completed=done, width=30)
+        bar = ProgressBar(
+            total=max(planned, 1),
+            completed=done,
+            width=30,
+            style="bright_black",  # by name: terminals with few colours turn rich's own into one
+            complete_style="cyan",
+            finished_style="green",
+        )
         text = f"{done}/~{planned} epochs  {clock(elapsed)} gone, ~{left} left  {n}"
         grid.add_row(bar, Text(text, no_wrap=True))
         return grid
@@ -218,11 +234,17 @@ def clock(seconds: float) -> str:
     return f"{minutes}:{whole % 60:02d}"
 
 
-def resume_advice(path: str) -> str:
+def restore_call(path: str, storage_filesystem: object = None) -> str:
+    """The call that restores an experiment."""
+    custom = "" if storage_filesystem is None else ", storage_filesystem=..."
+    return f"SeedTuner.restore({path!r}, trainable{custom})"
+
+
+def resume_advice(path: str, storage_filesystem: object = None) -> str:
     """What to do with a study that was left before its end."""
     return (
         "The study was left before its end; nothing that was reported is lost. Go on with\n"
-        f"    SeedTuner.restore({path!r}, trainable).fit()"
+        f"    {restore_call(path, storage_filesystem)}.fit()"
     )
 
 

@@ -41,7 +41,7 @@ from tune_seeds.statistics.aggregate import ScoreFunction
 from tune_seeds.statistics.importance import Importances
 from tune_seeds.statistics.intervals import Interval, score_resolution
 from tune_seeds.statistics.marginals import Marginal
-from tune_seeds.summary import summary
+from tune_seeds.summary import notebook_html, summary
 
 
 class NoCompleteGroupError(RuntimeError):
@@ -330,6 +330,16 @@ class SeedResults:
     def __str__(self) -> str:
         """The groups as a table, best first, and what can be said of the best."""
         return summary(self)
+
+    def __repr__(self) -> str:
+        """Where it was read from, and how it stands."""
+        states = [str(standing(self.race, name).state) for name in self.race.groups]
+        n = states.count("complete")
+        return f"SeedResults({self.path!r}): {n} of {len(states)} configs complete"
+
+    def _repr_html_(self) -> str:
+        """The groups as a table, for notebooks, and what can be said of the best."""
+        return notebook_html(self)
 
     def _group_row(self, name: str) -> dict[str, Any]:
         row = standing(self.race, name, resolution=self.resolution)

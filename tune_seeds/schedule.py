@@ -20,6 +20,7 @@ from tune_seeds.environment import PROCESS_VARIABLES
 from tune_seeds.ledger import Outcome, RunKey
 from tune_seeds.race import Decision
 from tune_seeds.reporting import ENVIRONMENT
+from tune_seeds.run_info import RunInfo, tell_run
 from tune_seeds.study import Study
 from tune_seeds.trainable import SeededTrainable
 
@@ -63,6 +64,9 @@ class SeedScheduler(TrialScheduler):
         self._trials[key] = trial
         self._study.trials[key] = trial.trial_id
         self._study.keys[trial.trial_id] = key
+        fresh_seed = key.seed in race.ledger.fresh_seeds
+        experiment = PurePosixPath(self._study.path).name
+        tell_run(RunInfo(experiment, key.group, key.seed, trial.trial_id, fresh_seed))
         retried = trial.status == Trial.PENDING and race.ledger[key].outcome is Outcome.FAILED
         if retried:
             race.retry(key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -17,6 +18,28 @@ if TYPE_CHECKING:
 
 def summary(results: SeedResults) -> str:
     """The groups as a table, best first, and what can be said of the best."""
+    title, rows, columns = _table(results)
+    if not rows:
+        return f"{title}\nno config was run"
+    text = pd.DataFrame(rows, columns=columns).to_string(
+        index=False, na_rep="", float_format=lambda value: f"{value:.5g}", max_colwidth=60
+    )
+    return "\n".join([title, text, *_answer(results), *_differences(results)])
+
+
+def notebook_html(results: SeedResults) -> str:
+    """The same as HTML; every string of the study is escaped."""
+    title, rows, columns = _table(results)
+    frame = pd.DataFrame(rows, columns=columns)
+    with pd.option_context("display.max_colwidth", 60):
+        table = frame.to_html(
+            index=False, na_rep="", float_format=lambda value: f"{value:.5g}", max_rows=30
+        )
+    notes = "\n".join([*_answer(results), *_differences(results)] if rows else [])
+    return f"<p>{escape(title)}</p>{table}<pre>{escape(notes)}</pre>"
+
+
+def _table(results: SeedResults) -> tuple[str, list[dict[str, object]], list[str]]:
     header, race = results.header, results.race
     aggregate = "" if header.aggregate == "mean" else f"{header.aggregate} of "
     title = (
@@ -25,16 +48,11 @@ def summary(results: SeedResults) -> str:
         f"{' '.join(map(str, header.rungs))}"
     )
     standings = [standing(race, name) for name in ranking(race)]
-    if not standings:
-        return f"{title}\nno config was run"
     rows = [_row(results, item) for item in standings]
     columns = list(dict.fromkeys(key for row in rows for key in row))
     # What failed is long, and comes last.
     columns.sort(key=lambda column: column == "why")
-    text = pd.DataFrame(rows, columns=columns).to_string(
-        index=False, na_rep="", float_format=lambda value: f"{value:.5g}", max_colwidth=60
-    )
-    return "\n".join([title, text, *_answer(results), *_differences(results)])
+    return title, rows, columns
 
 
 def _row(results: SeedResults, item: Standing) -> dict[str, object]:

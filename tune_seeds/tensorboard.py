@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, cast
 
 import pyarrow.fs
 from ray.tune.experiment import Trial
 from ray.tune.logger.tensorboardx import TBXLoggerCallback
 
 from tune_seeds import hparams
-from tune_seeds.curves import GroupWriter
+from tune_seeds.curves import (
+    ENDED,
+    FAILED,
+    GroupWriter,
+    Media,
+    announcement,
+    directory_name,
+)
+from tune_seeds.domains import of_searcher
+from tune_seeds.eventfile import EventFile
+from tune_seeds.media import media
+from tune_seeds.standing import State, standing
 from tune_seeds.study import Study
+
+# Runs that hold nothing but the announcement, while columns may still change.
+_COLUMNS = "columns_"
 
 
 class SeedTBXLoggerCallback(TBXLoggerCallback):
@@ -23,21 +38,35 @@ class SeedTBXLoggerCallback(TBXLoggerCallback):
 
     Args:
         study: read only.
-        space: the search space; gives HPARAMS its columns and their domains. Without it the
-            first config gives the columns.
+        space: the search space; gives HPARAMS its columns and their domains.
+        searcher: its own space does so where it has one.
+        time_attr: the report key that counts progress.
     """
 
-    def __init__(self, study: Study, space: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        study: Study,
+        space: Mapping[str, Any] | None = None,
+        searcher: Any = None,
+        time_attr: str = "training_iteration",
+    ) -> None:
         super().__init__()
         self._study = study
-        self._space = space or {}
+        self._time_attr = time_attr
+        self._columns = hparams.Columns(
+            space or {}, None if searcher is None else of_searcher(searcher)
+        )
+        self._n_added = 0
+        self._n_announced = 0
+        self._announced: list[tuple[pyarrow.fs.FileSystem, str, int]] | None = None
         self._root: Path | None = None
         if isinstance(study.fs, pyarrow.fs.LocalFileSystem):
             self._root = Path(study.path)
-        self._columns: hparams.Columns | None = None
         self._groups: dict[str, GroupWriter] = {}
         self._changed: dict[str, None] = {}
-        self._n_failed = 0
+        self._media: dict[str, list[Media]] = {}
+        self._written: set[str] | None = None  # directories of an earlier process
+        self._failed = set(study.race.failed)
         self._known = dict.fromkeys(study.race.groups)
 
     def log_trial_start(self, trial: Trial) -> None:
@@ -47,8 +76,13 @@ class SeedTBXLoggerCallback(TBXLoggerCallback):
         self._note(trial)
 
     def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
-        """Note that there is something to write."""
+        """Note that there is something to write, and keep what the ledger does not."""
         self._note(trial)
+        key = self._study.keys.get(trial.trial_id)
+        if key is not None:
+            step = int(result.get(self._time_attr, 0))
+            kept = self._media.setdefault(key.group, [])
+            kept.extend(Media(key.seed, step, summary) for summary in media(result))
 
     def log_trial_end(self, trial: Trial, failed: bool = False) -> None:
         """Note that there may be something to write."""
@@ -57,39 +91,143 @@ class SeedTBXLoggerCallback(TBXLoggerCallback):
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Write what is new."""
         failed = self._study.race.failed
-        self._changed.update(dict.fromkeys(failed[self._n_failed :]))
-        self._n_failed = len(failed)
+        self._changed.update(dict.fromkeys(name for name in failed if name not in self._failed))
+        self._failed = set(failed)
         if self._root is None:
             return
         for name in self._changed:
-            self._writer(name).write()
+            self._writer(name, self._root).write(self._media.pop(name, ()))
         self._changed.clear()
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
-        """Write the rest, and mark each row as ended."""
+        """Write the rest, and mark the rows that are over."""
         if self._root is None:
             return
-        for name in self._study.race.groups:
-            if name in self._groups or name in self._changed:
-                self._writer(name).write()
-                self._writer(name).end()
-        self._changed.clear()
+        self.on_step_end(0, trials)
+        for name, writer in self._groups.items():
+            if standing(self._study.race, name).state is not State.UNFINISHED:
+                writer.end()
+        if not isinstance(self._study.fs, pyarrow.fs.LocalFileSystem):
+            self._upload(self._root)
+
+    def _upload(self, root: Path) -> None:
+        """Bring what was written last to the storage; Ray copies files before this callback ends.
+
+        And take away the announcements that it had copied before they were replaced.
+        """
+        fs = self._study.fs
+        for writer in self._groups.values():
+            name = writer.directory.name
+            there = {i.path: i.size for i in _listed(fs, self._path(name), recursive=True)}
+            for file in writer.directory.rglob("*tfevents*"):
+                target = self._path(file.relative_to(root).as_posix())
+                if there.get(target) != file.stat().st_size:
+                    fs.create_dir(str(PurePosixPath(target).parent))
+                    with fs.open_output_stream(target) as stream:
+                        stream.write(file.read_bytes())
+        for place, path, number in self._announcements(root) if self._n_announced else []:
+            if number < self._n_announced:
+                place.delete_dir(path)
 
     def _note(self, trial: Trial) -> None:
         key = self._study.keys.get(trial.trial_id)
         if key is not None:
             self._changed[key.group] = None
 
-    def _writer(self, name: str) -> GroupWriter:
+    def _writer(self, name: str, root: Path) -> GroupWriter:
         if name not in self._groups:
-            assert self._root is not None
             race = self._study.race
-            first = next(iter(race.groups))
-            if self._columns is None:
-                self._columns = hparams.Columns(self._space, race.ledger.configs[first])
-            resumed = name in self._known
-            writer = GroupWriter(race, name, self._root, self._columns, resumed=resumed)
-            if name == first and name not in self._known:
-                writer.announce()
+            self._add_columns(root)
+            directory = directory_name(race, name, self._columns)
+            found = self._latest(directory) if name in self._known else None
+            resumed = found is not None
+            if found is not None:
+                directory = self._reopened(root, directory, found)
+            writer = GroupWriter(race, name, root / directory, self._columns, resumed=resumed)
+            if name == next(iter(race.groups)) and not resumed:
+                writer.lay_out()
+                if self._columns.final:
+                    self._announce(root / directory)
             self._groups[name] = writer
         return self._groups[name]
+
+    def _add_columns(self, root: Path) -> None:
+        """Learn the columns of the configs that are new, and announce them anew if they change.
+
+        TensorBoard keeps the first announcement that it meets in a run, and picks any of those in
+        several. So columns that may change are announced in a run of their own, and when they do,
+        a new run takes its place.
+        """
+        configs = list(self._study.race.ledger.configs.values())
+        changed = [self._columns.add(config) for config in configs[self._n_added :]]
+        self._n_added = len(configs)
+        if not any(changed) or self._columns.final:
+            return
+        if self._announced is None:
+            self._announced = self._announcements(root)
+        number = 1 + max((number for *_, number in self._announced), default=0)
+        directory = root / f"{_COLUMNS}{number}"
+        self._announce(directory)
+        for fs, path, _ in self._announced:
+            fs.delete_dir(path)
+        self._announced = [(pyarrow.fs.LocalFileSystem(), str(directory), number)]
+        self._n_announced = number
+
+    def _announcements(self, root: Path) -> list[tuple[pyarrow.fs.FileSystem, str, int]]:
+        """Those that an earlier process left, and their numbers."""
+        places = [(self._study.fs, self._study.path)]
+        if not isinstance(self._study.fs, pyarrow.fs.LocalFileSystem):
+            places.append((pyarrow.fs.LocalFileSystem(), str(root)))
+        return [
+            (fs, info.path, int(found[1]))
+            for fs, path in places
+            for info in _listed(fs, path)
+            if (found := re.fullmatch(rf"{_COLUMNS}(\d+)", info.base_name))
+        ]
+
+    def _announce(self, directory: Path) -> None:
+        file = EventFile(directory)
+        file.add(announcement(self._study.race, self._columns))
+        file.flush()
+
+    def _latest(self, directory: str) -> int | None:
+        """How often a group's runs were tried again; None where it was never written."""
+        if self._written is None:
+            listed = _listed(self._study.fs, self._study.path)
+            self._written = {info.base_name for info in listed}
+        counts = range(len(self._written), -1, -1)
+        return next((n for n in counts if _again(directory, n) in self._written), None)
+
+    def _reopened(self, root: Path, directory: str, n: int) -> str:
+        """The directory of a group that goes on, where nothing says any more that it is over.
+
+        TensorBoard does not forget what it has read of a run. So the runs of a group that had
+        failed get another name, where the file system can give it.
+        """
+        fs = self._study.fs
+        current = self._path(_again(directory, n))
+        files = [info.path for info in _listed(fs, current, recursive=True)]
+        ends = [file for file in files if file.endswith((ENDED, FAILED))]
+        for file in ends:
+            fs.delete_file(file)
+            # Where Ray copies from, it may lie too.
+            (root / PurePosixPath(file).relative_to(self._study.path)).unlink(missing_ok=True)
+        failed = any(file.endswith(FAILED) for file in ends)
+        if failed and isinstance(fs, pyarrow.fs.LocalFileSystem):
+            n += 1
+            fs.move(current, self._path(_again(directory, n)))
+        return _again(directory, n)
+
+    def _path(self, name: str) -> str:
+        return str(PurePosixPath(self._study.path) / name)
+
+
+def _listed(
+    fs: pyarrow.fs.FileSystem, path: str, *, recursive: bool = False
+) -> list[pyarrow.fs.FileInfo]:
+    selector = pyarrow.fs.FileSelector(path, allow_not_found=True, recursive=recursive)
+    return cast(list[pyarrow.fs.FileInfo], fs.get_file_info(selector))
+
+
+def _again(directory: str, n: int) -> str:
+    return f"{directory},again={n}" if n else directory

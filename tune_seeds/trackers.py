@@ -20,34 +20,21 @@ Comet   parameters and a tag                              an experiment with the
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from typing import Any, Protocol
+import logging
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
 
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
-from tune_seeds.labels import flat, value_text
-from tune_seeds.standing import Standing, ranking, standing
+from tune_seeds.labels import shortened
+from tune_seeds.standing import ranking, standing
 from tune_seeds.study import Study
+from tune_seeds.tracked import cells, params
+from tune_seeds.tracker_tools import TOOLS, Tool
 
-
-class Tool(Protocol):
-    """What differs between trackers."""
-
-    def before_start(self, trial: Trial, place: dict[str, Any]) -> None:
-        """Say where a run belongs, in the way that the tool takes before it makes the run."""
-        ...
-
-    def after_start(self, trial: Trial, place: dict[str, Any]) -> None:
-        """The same for a tool that takes it afterwards."""
-        ...
-
-    def log_config(
-        self, place: dict[str, Any], config: dict[str, Any], cells: dict[str, float]
-    ) -> None:
-        """Log one config's aggregate."""
-        ...
+logger = logging.getLogger(__name__)
 
 
 def filed(callback: Any, study: Study, experiment: str) -> Any:
@@ -59,13 +46,15 @@ def filed(callback: Any, study: Study, experiment: str) -> Any:
         experiment: its name, for tools whose groups are shared by all experiments.
     """
     for kind in type(callback).__mro__:
-        if kind.__name__ in _TOOLS:
-            return Filed(callback, _TOOLS[kind.__name__](callback), study, experiment)
+        if kind.__name__ in TOOLS:
+            return Filed(callback, TOOLS[kind.__name__](callback), study, experiment)
     return callback
 
 
 class Filed(Callback):
     """Passes every hook on to a tracker, with the run's config told around its start.
+
+    A tracker that refuses something, or that is not reached, is warned of and ends no study.
 
     Args:
         inner: Ray's callback.
@@ -79,7 +68,8 @@ class Filed(Callback):
         self._tool = tool
         self._study = study
         self._experiment = experiment
-        self._started: set[str] = set()
+        self._shown: dict[str, Any] = {}
+        self._told: set[str] = set()
 
     def setup(self, *args: Any, **info: Any) -> None:
         """Pass it on."""
@@ -93,40 +83,49 @@ class Filed(Callback):
         place = {**self._place(key.group), "seed": key.seed}
         if key.seed in self._study.race.ledger.fresh_seeds:
             place["fresh_seed"] = True
-        self._tool.before_start(trial, place)
-        self._inner.on_trial_start(iteration, trials, trial, **info)
-        self._tool.after_start(trial, place)
-        self._started.add(trial.trial_id)
+        if trial.trial_id not in self._shown:
+            self._shown[trial.trial_id] = ShownTrial(trial, self._tool.named(params(trial.config)))
+        shown = self._shown[trial.trial_id]
+        with self._warning():
+            self._tool.before_start(shown, place)
+            self._inner.on_trial_start(iteration, trials, shown, **info)
+            self._tool.after_start(shown, place)
 
-    def on_trial_result(self, *args: Any, **info: Any) -> None:
-        """Pass it on."""
-        self._inner.on_trial_result(*args, **info)
+    def on_trial_result(
+        self,
+        iteration: int,
+        trials: list[Trial],
+        trial: Trial,
+        result: dict[str, Any],
+        **info: Any,
+    ) -> None:
+        """Pass it on, with the config as the tool was shown it."""
+        shown = self._shown.get(trial.trial_id)
+        if shown is not None:
+            own = {key: value for key, value in result.items() if key != "config"}
+            told = {**self._tool.named(own), "config": shown.config}
+            with self._warning():
+                self._inner.on_trial_result(iteration, trials, shown, told, **info)
 
     def on_trial_save(self, *args: Any, **info: Any) -> None:
         """Pass it on."""
-        self._inner.on_trial_save(*args, **info)
+        self._pass_on("on_trial_save", *args, **info)
 
-    def on_trial_complete(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
-    ) -> None:
+    def on_trial_complete(self, *args: Any, **info: Any) -> None:
         """Pass it on, but for a run that did not start since a restore: the tools know none."""
-        if trial.trial_id in self._started:
-            self._inner.on_trial_complete(iteration, trials, trial, **info)
+        self._pass_on("on_trial_complete", *args, **info)
 
-    def on_trial_error(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
-    ) -> None:
+    def on_trial_error(self, *args: Any, **info: Any) -> None:
         """Likewise."""
-        if trial.trial_id in self._started:
-            self._inner.on_trial_error(iteration, trials, trial, **info)
+        self._pass_on("on_trial_error", *args, **info)
 
     def on_trial_recover(self, *args: Any, **info: Any) -> None:
-        """Pass it on."""
-        self._inner.on_trial_recover(*args, **info)
+        """Likewise."""
+        self._pass_on("on_trial_recover", *args, **info)
 
     def on_checkpoint(self, *args: Any, **info: Any) -> None:
-        """Pass it on."""
-        self._inner.on_checkpoint(*args, **info)
+        """Likewise."""
+        self._pass_on("on_checkpoint", *args, **info)
 
     def on_step_begin(self, *args: Any, **info: Any) -> None:
         """Pass it on."""
@@ -137,177 +136,52 @@ class Filed(Callback):
         self._inner.on_step_end(*args, **info)
 
     def on_experiment_end(self, *args: Any, **info: Any) -> None:
-        """Log every config once, and pass it on."""
+        """Log every config, unless the study was left and goes on later; and pass it on."""
         race = self._study.race
-        for name in ranking(race):
+        for name in ranking(race) if race.done else ():
             item = standing(race, name)
-            self._tool.log_config(self._place(name), _params(item.config), _cells(item))
-        self._inner.on_experiment_end(*args, **info)
+            config = self._tool.named(params(item.config))
+            with self._warning():
+                self._tool.log_config(self._place(name), config, cells(item))
+        with self._warning():
+            self._inner.on_experiment_end(*args, **info)
 
     def _place(self, group: str) -> dict[str, Any]:
         return {"config_id": group, "group": f"{self._experiment}/{group}"}
 
-
-class _Wandb:
-    """W&B groups runs by ``group``; the callback has one for all trials, so it is set for each."""
-
-    def __init__(self, callback: Any) -> None:
-        self._callback = callback
-        self._kwargs = dict(callback.kwargs)
-
-    def before_start(self, trial: Trial, place: dict[str, Any]) -> None:
-        config = {**self._kwargs.get("config", {}), **_params(trial.config), **place}
-        self._callback.kwargs = {**self._kwargs, "group": place["group"], "config": config}
-
-    def after_start(self, trial: Trial, place: dict[str, Any]) -> None: ...
-
-    def log_config(
-        self, place: dict[str, Any], config: dict[str, Any], cells: dict[str, float]
+    def _pass_on(
+        self, hook: str, iteration: int, trials: list[Trial], trial: Trial, *args: Any, **info: Any
     ) -> None:
-        import wandb
+        shown = self._shown.get(trial.trial_id)
+        if shown is not None:
+            with self._warning():
+                getattr(self._inner, hook)(iteration, trials, shown, *args, **info)
 
-        run = wandb.init(
-            **{
-                **self._kwargs,
-                "project": self._callback.project,
-                "group": place["group"],
-                "name": place["config_id"],
-                "job_type": "config",
-                "config": {**config, **place},
-                "reinit": "create_new",
-            }
-        )
-        run.summary.update(cells)
-        run.finish()
-
-
-class _Mlflow:
-    """MLflow nests: a parent run for the config, and its runs point to it."""
-
-    def __init__(self, callback: Any) -> None:
-        self._callback = callback
-        self._tags = dict(callback.tags or {})
-        self._parents: dict[str, str] = {}
-
-    def before_start(self, trial: Trial, place: dict[str, Any]) -> None:
-        tags = {key: str(value) for key, value in place.items()}
-        parent = {"mlflow.parentRunId": self._parent(place)}
-        self._callback.tags = {**self._tags, **tags, **parent}
-
-    def after_start(self, trial: Trial, place: dict[str, Any]) -> None: ...
-
-    def log_config(
-        self, place: dict[str, Any], config: dict[str, Any], cells: dict[str, float]
-    ) -> None:
-        client, run = self._client(), self._parent(place)
-        for name, value in config.items():
-            client.log_param(run, name, value)
-        for name, value in cells.items():
-            client.log_metric(run, name, value)
-        client.set_terminated(run)
-
-    def _parent(self, place: dict[str, Any]) -> str:
-        if place["group"] not in self._parents:
-            tags = {"kind": "config", "config_id": place["config_id"], "group": place["group"]}
-            run = self._client().create_run(
-                self._callback.mlflow_util.experiment_id,
-                tags={**self._tags, **tags},
-                run_name=place["config_id"],
-            )
-            self._parents[place["group"]] = run.info.run_id
-        return self._parents[place["group"]]
-
-    def _client(self) -> Any:
-        from mlflow.tracking import MlflowClient
-
-        return MlflowClient(tracking_uri=self._callback.tracking_uri)
+    @contextmanager
+    def _warning(self) -> Generator[None]:
+        try:
+            yield
+        except Exception as error:  # of somebody else's package, server or network
+            text = shortened(f"{type(error).__name__}: {error}", 300)
+            if text not in self._told:
+                self._told.add(text)
+                logger.warning("%s did not take something: %s", type(self._inner).__name__, text)
 
 
-class _Aim:
-    """Aim has params only; a run that was paused goes on in its own run, not in a new one."""
+class ShownTrial:
+    """A trial as a tracker is shown it: with a config that it takes; otherwise the same.
 
-    def __init__(self, callback: Any) -> None:
-        self._callback = callback
-        self._kwargs = dict(callback._aim_run_kwargs)
-        self._hashes: dict[str, str] = {}
-        self._repo: tuple[Any, str] | None = None
+    Args:
+        trial: Ray's.
+        config: flat.
+    """
 
-    def before_start(self, trial: Trial, place: dict[str, Any]) -> None:
-        known = self._hashes.get(trial.trial_id)
-        self._callback._aim_run_kwargs = self._kwargs | ({"run_hash": known} if known else {})
+    def __init__(self, trial: Trial, config: dict[str, Any]) -> None:
+        self._trial = trial
+        self.config = self.evaluated_params = config
 
-    def after_start(self, trial: Trial, place: dict[str, Any]) -> None:
-        run = self._callback._trial_to_run[trial]
-        self._hashes[trial.trial_id] = run.hash
-        self._repo = (self._callback._repo_path or trial.local_experiment_path, run.experiment)
-        for name, value in {**place, "kind": "run"}.items():
-            run[name] = value
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._trial, name)
 
-    def log_config(
-        self, place: dict[str, Any], config: dict[str, Any], cells: dict[str, float]
-    ) -> None:
-        if self._repo is None:
-            return
-        import aim
-
-        run = aim.Run(repo=self._repo[0], experiment=self._repo[1], **self._kwargs)
-        run["hparams"] = config
-        for name, value in {**place, "kind": "config", "aggregate": cells}.items():
-            run[name] = value
-        run.close()
-
-
-class _Comet:
-    """Comet has parameters and tags."""
-
-    def __init__(self, callback: Any) -> None:
-        self._callback = callback
-        self._tags = list(callback.tags or [])
-
-    def before_start(self, trial: Trial, place: dict[str, Any]) -> None:
-        self._callback.tags = [*self._tags, place["config_id"]]
-
-    def after_start(self, trial: Trial, place: dict[str, Any]) -> None:
-        self._callback._trial_experiments[trial].log_parameters(place)
-
-    def log_config(
-        self, place: dict[str, Any], config: dict[str, Any], cells: dict[str, float]
-    ) -> None:
-        import comet_ml
-
-        kind = comet_ml.Experiment if self._callback.online else comet_ml.OfflineExperiment
-        experiment = kind(**self._callback.experiment_kwargs)
-        experiment.set_name(place["config_id"])
-        experiment.add_tags([*self._tags, "config", place["config_id"]])
-        experiment.log_parameters({**config, **place})
-        experiment.log_metrics(cells)
-        experiment.end()
-
-
-_TOOLS: dict[str, Callable[[Any], Tool]] = {
-    "WandbLoggerCallback": _Wandb,
-    "MLflowLoggerCallback": _Mlflow,
-    "AimLoggerCallback": _Aim,
-    "CometLoggerCallback": _Comet,
-}
-
-
-def _params(config: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: value if isinstance(value, (bool, int, float)) else value_text(value, 200)
-        for key, value in flat(config).items()
-    }
-
-
-def _cells(item: Standing) -> dict[str, float]:
-    low, high = item.interval
-    cells = {
-        "score": item.score,
-        "std": item.std,
-        "interval_low": low,
-        "interval_high": high,
-        "seeds": float(len(item.values)),
-        "seeds_failed": float(len(item.failures)),
-        "epochs": float(item.epochs),
-    }
-    return {name: float(value) for name, value in cells.items() if math.isfinite(value)}
+    def __str__(self) -> str:
+        return str(self._trial)

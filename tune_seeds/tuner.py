@@ -35,9 +35,11 @@ from tune_seeds.header import Header, check_fresh_seeds, check_seeds
 from tune_seeds.journal import HEADER, exists, plain, read_bytes, write_atomically
 from tune_seeds.layout import lay_rungs, seeded
 from tune_seeds.ledger import Ledger
-from tune_seeds.lightning import LightningTrainer
+from tune_seeds.lightning import LightningTrainer, logger_factories
+from tune_seeds.location import joined, split
+from tune_seeds.loggers import ConfigLog
 from tune_seeds.policy import SuccessiveHalving
-from tune_seeds.progress import Progress, quiet_ray, resume_advice
+from tune_seeds.progress import Progress, quiet_ray, restore_call, resume_advice
 from tune_seeds.race import Confirm, Race
 from tune_seeds.results import SeedResults
 from tune_seeds.schedule import SeedScheduler
@@ -178,7 +180,7 @@ class SeedTuner:
         if exists(self._fs, str(PurePosixPath(self.path) / HEADER)):
             raise FileExistsError(
                 f"the experiment {self.path} exists; continue it with "
-                f"SeedTuner.restore({self.path!r}, trainable), or choose another "
+                f"{restore_call(self._uri(), run_config.storage_filesystem)}, or choose another "
                 "RunConfig(name=...)"
             )
 
@@ -226,7 +228,7 @@ class SeedTuner:
         self._arguments = cloudpickle.loads(read_bytes(fs, file))
         run_config = self._arguments.run_config
         # The directory may have been moved since.
-        run_config.storage_path, _, run_config.name = path.rstrip("/").rpartition("/")
+        run_config.storage_path, run_config.name = split(path)
         run_config.storage_filesystem = storage_filesystem
         tune_config = self._arguments.tune_config
         halving = options.read_scheduler(tune_config.scheduler)
@@ -342,7 +344,8 @@ class SeedTuner:
             study.journal.close()
         results = self.get_results()
         if not race.done:
-            print(f"{results}\n\n{resume_advice(self._uri())}", flush=True)
+            fs = self._arguments.run_config.storage_filesystem
+            print(f"{results}\n\n{resume_advice(self._uri(), fs)}", flush=True)
         return results
 
     def _why_left(self, race: Race, elapsed_s: float) -> str:
@@ -396,18 +399,27 @@ class SeedTuner:
             checkpoint_config=run_config.checkpoint_config,
             sync_config=run_config.sync_config,
             log_to_file=run_config.log_to_file,
-            progress_reporter=run_config.progress_reporter,
+            # In a notebook Ray's own would wipe what the cell has shown, at verbose=0 too.
+            progress_reporter=run_config.progress_reporter
+            or (tune.CLIReporter() if self._verbose() == 0 else None),
             verbose=self._verbose(),
             raise_on_failed_trial=False,
             callbacks=[
                 *(filed(c, study, run_config.name) for c in run_config.callbacks or []),
-                SeedTBXLoggerCallback(study, self._arguments.param_space),
+                ConfigLog(logger_factories(self._trainable), study, run_config.name),
+                SeedTBXLoggerCallback(
+                    study,
+                    self._arguments.param_space,
+                    tune_config.search_alg,
+                    header.time_attr,
+                ),
                 Progress(
                     study,
                     num_samples,
                     reduction_factor=header.reduction_factor,
                     n_finalists=header.n_finalists,
                     n_confirm=len(header.confirm_seeds) * header.confirm_top,
+                    budget_s=_seconds(tune_config.time_budget_s),
                 ),
             ],
         )
@@ -418,14 +430,18 @@ class SeedTuner:
 
     def _write_arguments(self) -> None:
         self._fs.create_dir(self.path)
-        pickled = cloudpickle.dumps(self._arguments)
+        # It is given to restore again, and may hold credentials.
+        run_config = copy.copy(self._arguments.run_config)
+        run_config.storage_filesystem = None
+        arguments = dataclasses.replace(self._arguments, run_config=run_config)
+        pickled = cloudpickle.dumps(arguments)
         write_atomically(self._fs, str(PurePosixPath(self.path) / _ARGUMENTS), pickled)
         store_trainable(self._fs, self.path, self._trainable)
         self._header.write(self._fs, self.path)
 
     def _uri(self) -> str:
         run_config = self._arguments.run_config
-        return f"{str(run_config.storage_path).rstrip('/')}/{run_config.name}"
+        return joined(str(run_config.storage_path), cast(str, run_config.name))
 
 
 def _described(space: dict[str, Any]) -> dict[str, Any]:
@@ -443,6 +459,10 @@ def _described(space: dict[str, Any]) -> dict[str, Any]:
         else:
             described[key] = value
     return described
+
+
+def _seconds(budget: float | timedelta | None) -> float | None:
+    return budget.total_seconds() if isinstance(budget, timedelta) else budget
 
 
 def _place(run_config: tune.RunConfig) -> tuple[pyarrow.fs.FileSystem, str]:

@@ -237,7 +237,7 @@ def _command(arguments: argparse.Namespace) -> int:
         for key in keys:
             verdicts.append(verify(path, key))
             print(verdicts[-1], flush=True)
-    except (CannotVerifyError, FileNotFoundError) as error:
+    except (CannotVerifyError, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return NOT_RUN
     different = any(verdict.difference is not None for verdict in verdicts)

@@ -70,10 +70,10 @@ def _finished(text: str) -> bool:
 
 
 def _save(page: Page, file: Path, *, whole: bool = False) -> None:
-    """A PNG of 64 colours: small, and no difference to be seen in flat graphics."""
+    """A PNG of 128 colours: small, and no difference to be seen in flat graphics."""
     page.screenshot(file, whole=whole)
     with Image.open(file) as image:
-        image.convert("RGB").quantize(64).save(file, optimize=True)
+        image.convert("RGB").quantize(128).save(file, optimize=True)
     print(f"{file.name}: {file.stat().st_size // 1000} kB")
 
 

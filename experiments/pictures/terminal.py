@@ -6,6 +6,7 @@ import fcntl
 import html
 import os
 import pty
+import re
 import select
 import struct
 import subprocess
@@ -15,7 +16,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pyte
 
-_COLORS = {"green": "#3fb950", "red": "#ff7b72", "cyan": "#56d4dd", "brown": "#d29922"}
+_COLORS = {
+    "green": "#3fb950",
+    "red": "#ff7b72",
+    "cyan": "#56d4dd",
+    "brown": "#d29922",
+    "magenta": "#f778ba",
+    "black": "#484f58",
+    "brightblack": "#484f58",
+}
 
 
 def watch(
@@ -77,7 +86,8 @@ def as_html(screen: pyte.Screen) -> str:
         cells = []
         for x in range(screen.columns):
             cell = screen.buffer[y][x]
-            style = f"color:{_COLORS.get(cell.fg, '#d1d5da')};" + "font-weight:bold;" * cell.bold
+            by_number = f"#{cell.fg}" if re.fullmatch("[0-9a-f]{6}", cell.fg) else "#d1d5da"
+            style = f"color:{_COLORS.get(cell.fg, by_number)};" + "font-weight:bold;" * cell.bold
             cells.append(f'<span style="{style}">{html.escape(cell.data)}</span>')
         rows.append("".join(cells))
     return (

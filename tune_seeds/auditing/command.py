@@ -50,7 +50,7 @@ def _command(arguments: argparse.Namespace) -> int:
         report = audit(
             owner, config, seed=key.seed, n_epochs=arguments.epochs, n_batches=arguments.batches
         )
-    except (CannotVerifyError, AuditError, FileNotFoundError, ValueError) as error:
+    except (CannotVerifyError, AuditError, OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return NOT_RUN
     print(report)

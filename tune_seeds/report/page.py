@@ -8,11 +8,11 @@ import json
 from collections.abc import Sequence
 from html import escape
 from importlib import resources
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from plotly.offline import get_plotlyjs
 
+from tune_seeds.location import split
 from tune_seeds.report import details, html
 from tune_seeds.report.answer import answer, confirmed
 from tune_seeds.report.data import charts
@@ -43,7 +43,7 @@ _MARGINALS = (
 def page(results: SeedResults) -> str:
     """The whole report as one document."""
     race = results.race
-    name = PurePosixPath(results.path.rstrip("/")).name
+    _, name = split(results.path)
     drawn = charts(results)
     # A "<" inside of JSON could end the script element; as an escape it means the same.
     data = json.dumps(drawn, allow_nan=False).replace("<", "\\u003c")
