@@ -15,6 +15,7 @@ from benchmarks import exact_runs, exactness
 from benchmarks.exact_models import CASES, KillOnce
 
 from tune_seeds import LightningTrainer
+from tune_seeds.distributed import with_ddp
 
 NAME = "DDP, 2 workers, everything at once"
 
@@ -29,12 +30,14 @@ class KillTrialOnce(lightning.Callback):
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_index):
         if trainer.current_epoch == self.epoch and trainer.global_rank == 0:
             try:
-                os.close(os.open(self.flag, os.O_CREAT | os.O_EXCL))
+                flag = os.open(self.flag, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
             except FileExistsError:
                 return
-            for process in psutil.Process().parent().children():
-                if "ImplicitFunc" in " ".join(process.cmdline()):
-                    process.send_signal(signal.SIGKILL)
+            children = psutil.Process().parent().children()
+            trials = [child for child in children if "ImplicitFunc.train" in child.cmdline()[0]]
+            os.write(flag, str(len(trials)).encode())
+            for trial in trials:
+                trial.send_signal(signal.SIGKILL)
 
 
 @pytest.mark.usefixtures("ray_session")
@@ -70,8 +73,18 @@ def test_a_killed_worker_and_a_killed_trial_are_retried(tmp_path: Path):
     )
     tuner = exactness.study(NAME, str(tmp_path), seeds=(exact_runs.SEED,), trainer=whole)
     results = tuner.fit()
-    assert all(os.path.exists(kill.flag) for kill in kills)
+    assert os.path.exists(kills[0].flag)
+    assert Path(kills[1].flag).read_text() == "1"
     assert exactness.compare(NAME, results) == "identical"
+
+
+def test_more_than_two_workers_keep_the_order_in_which_gradients_are_added():
+    def looks(strategy: str, n_workers: int) -> bool:
+        arguments = with_ddp({"strategy": strategy}, n_workers)
+        return arguments["strategy"]._ddp_kwargs["find_unused_parameters"]
+
+    assert [looks("ddp", n) for n in (2, 3, 8)] == [False, True, True]
+    assert looks("ddp_find_unused_parameters_true", 2)
 
 
 @pytest.mark.parametrize(

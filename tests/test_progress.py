@@ -13,9 +13,9 @@ import pytest
 from benchmarks.made_up import MadeUp, steps
 from rich.console import Console
 
-from tune_seeds.adaptive import Adaptive
-from tune_seeds.ledger import Ledger
+from tune_seeds.ledger import TO_THE_END, Ledger, Rung
 from tune_seeds.plan import planned_epochs, trained_epochs
+from tune_seeds.policy import SuccessiveHalving
 from tune_seeds.progress import Progress, clock, quiet_ray, resume_advice
 from tune_seeds.race import Race
 from tune_seeds.statistics.aggregate import get_aggregate
@@ -123,9 +123,9 @@ def test_a_confirmation_is_planned_and_told(tmp_path):
 
 
 def test_where_nobody_knows_the_end_none_is_guessed(tmp_path):
-    """An adaptive policy goes as far as it finds worth it; a time budget still bounds it."""
+    """Plain functions without a scheduler end by themselves; a time budget still bounds them."""
     study = next(steps(tmp_path / "study", MadeUp([{"x": 1}, {"x": 2}])))
-    policy = Adaptive([1, 3, 9], 3, 3, 3)
+    policy = SuccessiveHalving([Rung(TO_THE_END, 3)])
     race = Race(Ledger([47, 881, 5], "acc", "max"), policy, get_aggregate("mean"))
     race.add_group({"x": 1})
     assert planned_epochs(race, 12, 3, 3) is None

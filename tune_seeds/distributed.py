@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Generator, Mapping
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,19 +25,27 @@ import torch
 from ray import PlacementGroupID, train, tune
 from ray._private.state import state
 from ray.core.generated import gcs_pb2
-from ray.train import LoggingConfig, RunConfig, ScalingConfig, WorkerGroupError
+from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig, WorkerGroupError
 from ray.train._internal.session import (
     get_session,  # pyright: ignore[reportUnknownVariableType]
 )
 from ray.train.lightning import RayDDPStrategy, RayLightningEnvironment
 from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+from ray.train.v2._internal.exceptions import (
+    WorkerHealthCheckFailedError,
+    WorkerHealthCheckTimeoutError,
+)
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 from ray.util.queue import Empty, Queue
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tune_seeds.fitting import Report
 from tune_seeds.reporting import report_epoch
 from tune_seeds.trainable import Plan
+
+# What Ray Train says of a worker that ended without a word of its own.
+_DEAD = (WorkerHealthCheckFailedError, WorkerHealthCheckTimeoutError)
 
 # How often the trial looks whether its workers have ended without a report.
 _LOOK_S = 0.5
@@ -89,8 +98,10 @@ class _Exchange(NamedTuple):
 
     @classmethod
     def make(cls) -> _Exchange:
-        """Queues that take no slot; they end with the process that made them."""
-        return cls(*(Queue(actor_options={"num_cpus": 0}) for _ in range(2)))
+        """Queues on this node that take no slot; they end with the process that made them."""
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        options = {"num_cpus": 0, "scheduling_strategy": here}
+        return cls(*(Queue(actor_options=options) for _ in range(2)))
 
     def hand_over(self, parcel: _Parcel) -> bool:
         """Give the trial an epoch, and wait for whether to go on."""
@@ -131,9 +142,13 @@ class _Relay:
                 save(Path(directory))  # all ranks take part; rank 0 alone writes
                 files = ray.put(_pack(Path(directory))) if self._rank == 0 else None
         go_on: list[Any] = [True]
-        if self._rank == 0:
-            record = None if self._describe is None else {**self._describe(), **fingerprints}
+        record = None
+        if self._describe is not None:
+            records: list[Any] = [None] * torch.distributed.get_world_size()
+            torch.distributed.all_gather_object(records, self._describe())
+            record = {**_common(records), **fingerprints}
             self._describe = None
+        if self._rank == 0:
             parcel = _Parcel(metrics, record, files)
             go_on = [self._exchange.hand_over(parcel)]
         torch.distributed.broadcast_object_list(go_on, src=0)
@@ -179,7 +194,7 @@ def train_on_workers(
         config: of the run, with ``seed``.
         plan: where to checkpoint, and when the run is over.
         workers: how many, and what each gets.
-        describe: makes the environment record, in the worker of rank 0.
+        describe: makes the environment record, in each worker.
 
     Raises:
         Exception: what a worker raised.
@@ -189,7 +204,6 @@ def train_on_workers(
     # nothing has to be saved before a node goes: Tune trains again from the last rung.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
-    _free_leaked_places(workers)
     given = cast(Any, tune).get_checkpoint()
     checkpoint = None
     if given is not None:
@@ -218,22 +232,29 @@ def train_on_workers(
             run_config=_run_config(scratch),
         )
         fitted = pool.submit(trainer.fit)
-        while not fitted.done():
-            parcel = exchange.take(_LOOK_S)
-            if parcel is None:
-                continue
-            go_on = False
-            try:
+        heard = False
+        try:
+            while not fitted.done():
+                parcel = exchange.take(_LOOK_S)
+                if parcel is None:
+                    if not heard:  # perhaps they can't start
+                        free_leaked_places(workers.bundles)
+                    continue
+                heard = True
                 with _unpacked(parcel.files) as directory:
                     report_epoch(parcel.metrics, parcel.record, directory)
-                go_on = True
-            finally:
-                # Also when Tune ends this thread, which it does inside the report.
-                exchange.answers.put(go_on)
+                exchange.answers.put(True)
+        except BaseException:
+            # Also when Tune ends this thread, which it does inside the report.
+            exchange.answers.put(False)
+            raise
         try:
             fitted.result()
         except WorkerGroupError as error:
-            raise next(iter(error.worker_failures.values()), error) from None
+            failures = list(error.worker_failures.values())
+            # Where one has died, the others fail too, in what they wanted to do together.
+            dead = [failure for failure in failures if isinstance(failure, _DEAD)]
+            raise next(iter(dead or failures), error) from None
 
 
 def _work(
@@ -262,23 +283,52 @@ class _Trainer(TorchTrainer):
         return [c for c in callbacks if not isinstance(c, PlacementGroupCleanerCallback)]
 
 
-def _free_leaked_places(workers: Workers) -> None:
+def free_leaked_places(bundles: Sequence[Mapping[str, float]], timeout_s: float = 0.0) -> None:
     """Give back what the workers of killed trials of this job still hold.
 
     Ray keeps a placement group when the actor that made it dies, until the whole job ends.
+
+    Args:
+        bundles: of the workers of one run.
+        timeout_s: wait up to so long for those that are about to die.
     """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        groups = _groups_of_actors(bundles)
+        for group in groups:
+            if group.creator_actor_dead:
+                remove_placement_group(PlacementGroup(PlacementGroupID(group.placement_group_id)))
+        if all(group.creator_actor_dead for group in groups) or time.monotonic() >= deadline:
+            return
+        time.sleep(_LOOK_S)
+
+
+def _groups_of_actors(bundles: Sequence[Mapping[str, float]]) -> list[Any]:
+    """The placement groups of such bundles that actors of this job, Ray Train's, have made."""
     accessor: Any = cast(Any, state)._connect_and_get_accessor()
+    data: Any = cast(Any, gcs_pb2).PlacementGroupTableData
     job = bytes.fromhex(ray.get_runtime_context().get_job_id())
-    for data in accessor.get_placement_group_table():
-        group = cast(Any, gcs_pb2).PlacementGroupTableData.FromString(data)
-        bundles = tuple(dict(bundle.unit_resources) for bundle in group.bundles)
-        if (
-            group.creator_actor_dead
-            and not group.is_detached
-            and group.creator_job_id == job
-            and bundles == workers.bundles
-        ):
-            remove_placement_group(PlacementGroup(PlacementGroupID(group.placement_group_id)))
+    groups = [data.FromString(entry) for entry in accessor.get_placement_group_table()]
+    return [
+        group
+        for group in groups
+        if group.creator_job_id == job
+        and group.creator_actor_id.strip(b"\xff")  # the driver's are all ones
+        and group.state != data.REMOVED
+        and not group.is_detached
+        and [dict(bundle.unit_resources) for bundle in group.bundles] == list(map(dict, bundles))
+    ]
+
+
+def _common(records: list[dict[str, Any]]) -> dict[str, Any]:
+    """One environment record of all ranks; where they differ, what each has."""
+    first = records[0]
+    return {
+        key: value
+        if all(record[key] == value for record in records)
+        else [record[key] for record in records]
+        for key, value in first.items()
+    }
 
 
 def _run_config(scratch: str) -> RunConfig:
@@ -291,11 +341,18 @@ def _run_config(scratch: str) -> RunConfig:
             "storage_path": storage.trial_fs_path,
             "storage_filesystem": storage.storage_filesystem,
         }
-    return RunConfig(name="ddp", logging_config=LoggingConfig(log_level="ERROR"), **where)
+    return RunConfig(
+        name="ddp",
+        logging_config=LoggingConfig(log_level="ERROR"),
+        # Tune retries, from the newest checkpoint; Ray Train would do so from the first.
+        failure_config=FailureConfig(max_failures=0, max_preemption_failures=0),
+        **where,
+    )
 
 
 def _pack(directory: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in directory.iterdir()}
+    files = (file for file in directory.rglob("*") if file.is_file())
+    return {str(file.relative_to(directory)): file.read_bytes() for file in files}
 
 
 @contextmanager
@@ -306,5 +363,7 @@ def _unpacked(files: ray.ObjectRef[dict[str, bytes]] | None) -> Generator[Path |
         return
     with tempfile.TemporaryDirectory() as directory:
         for name, content in ray.get(files).items():
-            (Path(directory) / name).write_bytes(content)
+            file = Path(directory) / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
         yield Path(directory)

@@ -130,8 +130,15 @@ def unwanted_differences(
 
 
 def fingerprint(value: Any) -> str:
-    """A hash of tensors in any nesting, equal for equal bits."""
-    return digest(_tensors(value)).hex()
+    """A hash of tensors in any nesting, equal for equal bits.
+
+    A fingerprint ends no training: where there is none (of parameters that are not initialized
+    yet, say) it names the reason instead.
+    """
+    try:
+        return digest(_tensors(value)).hex()
+    except Exception as error:
+        return f"none ({type(error).__name__})"
 
 
 def _tensors(value: Any) -> Any:

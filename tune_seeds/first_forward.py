@@ -29,6 +29,7 @@ class FirstForward:
         # The outermost module is called first; what is called without gradients is an evaluation.
         if not module.training or not torch.is_grad_enabled() or self.fingerprints:
             return
-        self.fingerprints["initial_weights"] = fingerprint(dict(module.state_dict()))
-        self.fingerprints["first_batch"] = fingerprint(inputs)
         self.close()
+        self.fingerprints["initial_weights"] = fingerprint(dict(module.state_dict()))
+        if inputs:  # what is passed by keyword is not shown to a hook of all modules
+            self.fingerprints["first_batch"] = fingerprint(inputs)

@@ -19,6 +19,7 @@ from typing import Any, cast
 
 import torch
 from lightning import Trainer
+from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch.loops.fit_loop import (
     _FitLoop,  # pyright: ignore[reportPrivateUsage]
 )
@@ -53,11 +54,12 @@ class ExactFitLoop(_FitLoop):
         self.epoch_loop = replaced.epoch_loop
         self._on_epoch = on_epoch
         self._on_end = on_end
-        self._ranks: list[dict[str, Any]] | None = None
+        self._between: dict[str, Any] | None = None
         self._resumed: dict[str, Any] | None = None
         self._carried: Carried | None = None
         self._workers: dict[int, WorkerStates] = {}
         self._val_workers: dict[int, WorkerStates] = {}
+        self._val_made_with: dict[str, Any] | None = None
         self._borrowed: list[_Borrowed] = []
         self._val_borrowed: list[_Borrowed] = []
         self._follow_validation()
@@ -66,8 +68,14 @@ class ExactFitLoop(_FitLoop):
     def on_save_checkpoint(self) -> dict[str, Any]:
         """Lightning's state, and between epochs what it leaves out."""
         state = super().on_save_checkpoint()
-        if self._ranks is not None:
-            state[_KEY] = self._ranks
+        if self._between is not None:
+            # Rank 0 alone writes a checkpoint, and each rank has generators of its own. They may
+            # not see the same devices, so what they exchange lies in main memory.
+            state[_KEY] = [self._between]
+            if self.trainer.world_size > 1:
+                state[_KEY] = [None] * self.trainer.world_size
+                own = move_data_to_device(self._between, "cpu")
+                torch.distributed.all_gather_object(state[_KEY], own)
         return state
 
     def on_load_checkpoint(self, state_dict: dict[str, Any]) -> None:
@@ -98,9 +106,15 @@ class ExactFitLoop(_FitLoop):
         setup_data, run = loop.setup_data, loop.run
 
         def setup_and_follow() -> None:
-            before = loop._combined_loader
+            loaders, before = loop._combined_loader, rng_state()
+            resumed = None if self._resumed is None else self._resumed["val_made_with"]
+            if resumed is not None:
+                set_rng_state(resumed)  # a random split made with the loaders is made again
             setup_data()
-            if loop._combined_loader is not before:
+            if resumed is not None:
+                set_rng_state(before)
+            if loop._combined_loader is not loaders:
+                self._val_made_with = resumed or before
                 self._val_workers = self._followed(self._val_loaders(), "val_workers")
 
         def run_and_note() -> Any:
@@ -115,11 +129,15 @@ class ExactFitLoop(_FitLoop):
 
     def _followed(self, loaders: list[Any], name: str) -> dict[int, WorkerStates]:
         saved = {} if self._resumed is None else self._resumed[name]
-        return {
-            i: WorkerStates(loader, saved.get(i))
-            for i, loader in enumerate(loaders)
-            if _is_persistent(loader)
-        }
+        persistent = {i: loader for i, loader in enumerate(loaders) if _is_persistent(loader)}
+        if name == "workers" and len(loaders) > 1 and persistent:
+            logger.warning(
+                "of several training loaders, the random states of persistent workers are not "
+                "carried over a pause; a paused run may differ from an uninterrupted one, unless "
+                "persistent_workers is False"
+            )
+            return {}
+        return {i: WorkerStates(loader, saved.get(i)) for i, loader in persistent.items()}
 
     def on_run_start(self) -> None:
         """Start as Lightning does; on a resume, put everything back after it."""
@@ -152,7 +170,7 @@ class ExactFitLoop(_FitLoop):
     def _between_epochs(self) -> Generator[None]:
         """A place where saving is exact, and drawing has no effect on training."""
         before = rng_state()
-        state: dict[str, Any] = {
+        self._between = {
             "rng": before,
             "carried": self._carried_state(),
             "workers": {i: states.state() for i, states in self._workers.items()},
@@ -160,20 +178,16 @@ class ExactFitLoop(_FitLoop):
             "metrics": dict(self.trainer.callback_metrics),
             "train_loaded_at": self._last_train_dl_reload_epoch,
             "val_loaded_at": self.epoch_loop.val_loop._last_val_dl_reload_epoch,
+            "val_made_with": self._val_made_with,
             "val_iterated": [
                 _has_iterator(loader) or any(loader is lent for lent, _ in self._val_borrowed)
                 for loader in self._val_loaders()
             ],
         }
-        self._ranks = [state]
-        if self.trainer.world_size > 1:
-            # Rank 0 alone writes a checkpoint, and each rank has generators of its own.
-            self._ranks = cast(Any, [None] * self.trainer.world_size)
-            torch.distributed.all_gather_object(self._ranks, state)
         try:
             yield
         finally:
-            self._ranks = None
+            self._between = None
             set_rng_state(before)
 
     def _carried_state(self) -> dict[str, Any]:
@@ -192,12 +206,16 @@ class ExactFitLoop(_FitLoop):
             inner = cast(Any, loop)
             inner._restarting = inner._loaded_from_state_dict = False
             inner._resuming_from_checkpoint = False
-        if any(state["val_iterated"]) and not self._val_loaders():
+        val_loop = cast(Any, self.epoch_loop.val_loop)
+        if state["val_made_with"] is None:
+            # Lightning makes them when a fit begins; the uninterrupted fit has not come to it.
+            val_loop._combined_loader, self._val_made_with, self._val_workers = None, None, {}
+        elif not self._val_loaders():
             self.trainer.validating = True
-            self.epoch_loop.val_loop.setup_data()
+            val_loop.setup_data()
             self.trainer.training = True
         self._last_train_dl_reload_epoch = state["train_loaded_at"]
-        self.epoch_loop.val_loop._last_val_dl_reload_epoch = state["val_loaded_at"]
+        val_loop._last_val_dl_reload_epoch = state["val_loaded_at"]
         for i, states in self._val_workers.items():
             states.restart()
             if state["val_iterated"][i]:

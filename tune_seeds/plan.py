@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tune_seeds.ledger import TO_THE_END, RunKey
-from tune_seeds.policy import SuccessiveHalving
 from tune_seeds.race import Race
 
 
@@ -13,7 +12,8 @@ def planned_epochs(
     """The epochs of the whole study, trained ones included.
 
     Of the groups scored at a rung, the best 1/η go on, and at the end at least ``n_finalists``.
-    Where more have gone on already, as happens while few are scored, those count.
+    Where more have gone on already, as happens while few are scored, those count. An adaptive study
+    spends about as much, on other rungs.
 
     Args:
         race: read only.
@@ -23,11 +23,8 @@ def planned_epochs(
         n_confirm: runs on fresh seeds that are to follow.
 
     Returns:
-        None where nobody knows: where runs end by themselves, and where the policy decides how
-        far it goes by what it sees.
+        None where nobody knows, because runs end by themselves.
     """
-    if not isinstance(race.policy, SuccessiveHalving):
-        return None
     rungs = race.policy.rungs
     if rungs[-1].epochs == TO_THE_END:
         return None

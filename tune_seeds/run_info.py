@@ -16,6 +16,9 @@ from ray.experimental.internal_kv import (
     _internal_kv_initialized,  # pyright: ignore[reportPrivateUsage]
     _internal_kv_put,  # pyright: ignore[reportPrivateUsage]
 )
+from ray.train._internal.session import (
+    get_session,  # pyright: ignore[reportUnknownVariableType]
+)
 
 _PREFIX = "tune_seeds/run/"
 
@@ -65,7 +68,7 @@ def run_info() -> RunInfo | None:
         None outside of a study's trials, as when ``tune-seeds verify`` trains a run again: then
         nothing should be logged.
     """
-    if not _internal_kv_initialized():
+    if not _internal_kv_initialized() or get_session() is None:
         return None
     trial_id = cast(Any, tune).get_context().get_trial_id()
     stored = _internal_kv_get(f"{_PREFIX}{trial_id}") if trial_id else None

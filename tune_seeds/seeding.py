@@ -46,6 +46,9 @@ def reset_process(threads: int) -> None:
 def rng_state() -> dict[str, Any]:
     """The states of the global generators of Python, NumPy, torch and every CUDA device in use.
 
+    One of several DDP workers uses one device, and where it finds it depends on its neighbours: a
+    worker's state holds that of its own device alone.
+
     Returns:
         Tensors and plain types only, so that ``torch.load(weights_only=True)`` accepts it in a
         checkpoint.
@@ -65,7 +68,8 @@ def rng_state() -> dict[str, Any]:
         "torch": torch.get_rng_state(),
     }
     if torch.cuda.is_available() and torch.cuda.is_initialized():
-        state["cuda"] = torch.cuda.get_rng_state_all()
+        one = _is_one_of_several()
+        state["cuda"] = [torch.cuda.get_rng_state()] if one else torch.cuda.get_rng_state_all()
     return state
 
 
@@ -91,10 +95,17 @@ def set_rng_state(state: dict[str, Any]) -> None:
     )
     # A checkpoint loaded onto a GPU moves every tensor there; the CPU generator takes CPU bytes.
     torch.set_rng_state(state["torch"].cpu())
-    if "cuda" in state:
+    if "cuda" in state and _is_one_of_several():
+        torch.cuda.set_rng_state(state["cuda"][0].cpu())
+    elif "cuda" in state:
         if len(state["cuda"]) > torch.cuda.device_count():
             raise ValueError(
                 f"the checkpoint holds RNG states of {len(state['cuda'])} CUDA devices, but this "
                 f"process sees {torch.cuda.device_count()}; give the run as many GPUs as before"
             )
         torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
+
+
+def _is_one_of_several() -> bool:
+    group = torch.distributed
+    return group.is_available() and group.is_initialized() and group.get_world_size() > 1

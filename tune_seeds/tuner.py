@@ -29,6 +29,7 @@ from ray.tune.search.sample import Domain, Function
 
 from tune_seeds import options
 from tune_seeds.cluster import check_resources, concurrent_runs
+from tune_seeds.distributed import free_leaked_places
 from tune_seeds.environment import start_environment
 from tune_seeds.field import OnSeedFailure
 from tune_seeds.header import Header, check_fresh_seeds, check_seeds
@@ -338,6 +339,9 @@ class SeedTuner:
                 raise study.fatal from None
             raise
         finally:
+            if self._trainable.workers:
+                # Trials that are ended in mid-epoch leave theirs behind.
+                free_leaked_places(self._trainable.workers, timeout_s=10)
             search.tell()
             if not race.done:
                 race.leave(left)

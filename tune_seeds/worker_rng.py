@@ -9,6 +9,7 @@ writes them into shared memory after every batch, and a resumed worker starts fr
 # pyright: reportUnknownArgumentType=false
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Callable
@@ -16,7 +17,9 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, get_worker_info
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+logger = logging.getLogger(__name__)
 
 _PYTHON = 625
 _NUMPY = 624
@@ -40,6 +43,7 @@ class WorkerStates:
         self._loader = loader
         self._rows = torch.zeros(loader.num_workers, _LENGTH, dtype=torch.int64).share_memory_()
         self._n_sent = 0
+        self._warned = False
         self._saved = saved
         # The loader's own attributes are the only place that its worker processes read.
         loader.collate_fn = _Noting(cast(Any, loader.collate_fn), self._rows)
@@ -66,11 +70,15 @@ class WorkerStates:
     def state(self) -> torch.Tensor:
         """The workers' states once they have made all batches that were asked of them.
 
-        With ``limit_train_batches`` workers make batches that nobody takes; those draw too.
+        With ``limit_train_batches`` workers make batches that nobody takes; those draw too. An
+        iterable dataset is asked for batches beyond its end, and draws none for them.
 
         Raises:
             TimeoutError: a worker is stuck.
         """
+        if isinstance(self._loader.dataset, IterableDataset):
+            self._check_exhausted()
+            return self._rows.clone()
         deadline = time.monotonic() + _DRAIN_TIMEOUT_S
         while int(self._rows[:, 0].sum()) < self._n_sent:
             if time.monotonic() > deadline:
@@ -79,6 +87,16 @@ class WorkerStates:
                 )
             time.sleep(0.001)
         return self._rows.clone()
+
+    def _check_exhausted(self) -> None:
+        iterator = cast(Any, self._loader)._iterator
+        if iterator is not None and any(iterator._workers_status) and not self._warned:
+            self._warned = True
+            logger.warning(
+                "an iterable dataset was not read to its end by persistent workers, so what they "
+                "have drawn is not known; a paused run may differ from an uninterrupted one, "
+                "unless persistent_workers is False"
+            )
 
 
 class _Noting:

@@ -16,7 +16,14 @@ import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging, StochasticWeightAveraging
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset, TensorDataset, random_split
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    TensorDataset,
+    get_worker_info,
+    random_split,
+)
 
 EPOCHS = 6
 RUNGS = (1, 3, 6)
@@ -73,6 +80,36 @@ class Split(Data):
 
     def val_dataloader(self):
         return DataLoader(self.parts[1], batch_size=8)
+
+
+class Stream(IterableDataset):
+    """A share of the images for each worker, in order, augmented on the way."""
+
+    def __init__(self):
+        self.images = Images(N_TRAIN, augment=True)
+
+    def __iter__(self):
+        worker = get_worker_info()
+        first, step = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        for index in range(first, len(self.images), step):
+            yield self.images[index]
+
+
+class Streamed(Data):
+    def train_dataloader(self):
+        return DataLoader(Stream(), batch_size=8, **self.options)
+
+
+class SplitByLoaders(Data):
+    """Splits are drawn where the loaders are made, as they should not be."""
+
+    def train_dataloader(self):
+        part, _ = random_split(Images(N_TRAIN + N_VAL), [N_TRAIN, N_VAL])
+        return DataLoader(part, batch_size=8, shuffle=True)
+
+    def val_dataloader(self):
+        _, part = random_split(Images(N_TRAIN + N_VAL), [N_TRAIN, N_VAL])
+        return DataLoader(part, batch_size=8)
 
 
 class OwnGenerators(Data):
@@ -331,6 +368,13 @@ CASES = {
         config=_augmented(1), trainer={"reload_dataloaders_every_n_epochs": 1}
     ),
     "random split": Case(data=Split),
+    "random split where loaders are made": Case(data=SplitByLoaders),
+    "the same, validation every 2nd epoch": Case(
+        data=SplitByLoaders, trainer={"check_val_every_n_epoch": 2, "num_sanity_val_steps": 0}
+    ),
+    "iterable dataset, 2 persistent workers": Case(
+        data=Streamed, config={"workers": 2, "persistent": True}
+    ),
     "gradient accumulation": Case(trainer={"accumulate_grad_batches": 4}),
     "EMA callback": Case(trainer={"callbacks": [EMAWeightAveraging(decay=0.9)]}),
     "SWA callback": Case(
