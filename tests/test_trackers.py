@@ -54,9 +54,9 @@ class Recorder:
         self.told.append(("config", place, config, cells))
 
 
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory):
-    path: Path = tmp_path_factory.mktemp("trackers") / "study"
+@pytest.fixture
+def study(tmp_path: Path):
+    path = tmp_path / "study"
     made = MadeUp([{"x": k, "net": {"width": 8}} for k in range(6)], fails=frozenset({(5, 47)}))
     *_, last = steps(path, made)
     return last
@@ -91,6 +91,22 @@ def test_each_config_is_logged_once_at_the_end_before_the_tool_closes(study):
     one_seed = next(told[3] for told in tool.told if told[3]["seeds"] == 1)
     assert "std" not in one_seed and "interval_low" not in one_seed
     assert inner.calls == [("end",)]
+    again = Recorder()  # after it was confirmed, say
+    Filed(WandbLoggerCallback(), again, study, "cifar").on_experiment_end([])
+    assert not again.told
+
+
+def test_a_config_that_a_tracker_refused_is_logged_the_next_time(study):
+    class Refuses(Recorder):
+        def log_config(self, place, config, cells):
+            if place["config_id"] == "g0002":
+                raise ConnectionError("no server")
+            super().log_config(place, config, cells)
+
+    Filed(WandbLoggerCallback(), Refuses(), study, "cifar").on_experiment_end([])
+    again = Recorder()
+    Filed(WandbLoggerCallback(), again, study, "cifar").on_experiment_end([])
+    assert [told[1]["config_id"] for told in again.told] == ["g0002"]
 
 
 def test_a_run_that_did_not_start_since_a_restore_is_not_ended(study):

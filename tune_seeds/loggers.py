@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
@@ -10,9 +11,9 @@ from lightning.pytorch.loggers.logger import DummyLogger
 from ray.tune import Callback
 
 from tune_seeds.run_info import RunInfo
-from tune_seeds.standing import ranking, standing
+from tune_seeds.standing import Standing
 from tune_seeds.study import Study
-from tune_seeds.tracked import cells, params
+from tune_seeds.tracked import cells, log_once, params
 
 #: Makes a run's logger: ``lambda run: WandbLogger(group=run.group, name=run.name)``.
 LoggerFactory = Callable[[RunInfo], Logger]
@@ -67,20 +68,20 @@ class ConfigLog(Callback):
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         """Log every config; a study that was left logs them when it ends."""
-        race = self._study.race
-        if not race.done:
+        if not self._study.race.done:
             return
-        for name in ranking(race):
-            item = standing(race, name)
-            run = RunInfo(self._experiment, name, None, f"{self._experiment}-{name}")
-            for factory in self._factories:
-                logger = factory(run)
-                if isinstance(logger, (TensorBoardLogger, CSVLogger)):
-                    continue  # files of the driver's; the study writes its own for TensorBoard
-                cast(Any, logger).log_hyperparams(params(item.config))
-                logger.log_metrics(cells(item), step=item.epochs)
-                logger.finalize("success")
-                close(logger)
+        for number, factory in enumerate(self._factories):
+            log_once(self._study, f"logger{number}", partial(self._log, factory))
+
+    def _log(self, factory: LoggerFactory, item: Standing) -> None:
+        name = item.group
+        logger = factory(RunInfo(self._experiment, name, None, f"{self._experiment}-{name}"))
+        if isinstance(logger, (TensorBoardLogger, CSVLogger)):
+            return  # files of the driver's; the study writes its own for TensorBoard
+        cast(Any, logger).log_hyperparams(params(item.config))
+        logger.log_metrics(cells(item), step=item.epochs)
+        logger.finalize("success")
+        close(logger)
 
 
 def _is_factory(logger: Any) -> bool:

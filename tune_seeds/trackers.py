@@ -29,9 +29,9 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from tune_seeds.labels import shortened
-from tune_seeds.standing import ranking, standing
+from tune_seeds.standing import Standing
 from tune_seeds.study import Study
-from tune_seeds.tracked import cells, params
+from tune_seeds.tracked import cells, log_once, params
 from tune_seeds.tracker_tools import TOOLS, Tool
 
 logger = logging.getLogger(__name__)
@@ -137,14 +137,14 @@ class Filed(Callback):
 
     def on_experiment_end(self, *args: Any, **info: Any) -> None:
         """Log every config, unless the study was left and goes on later; and pass it on."""
-        race = self._study.race
-        for name in ranking(race) if race.done else ():
-            item = standing(race, name)
-            config = self._tool.named(params(item.config))
-            with self._warning():
-                self._tool.log_config(self._place(name), config, cells(item))
+        if self._study.race.done:
+            log_once(self._study, type(self._inner).__name__, self._log_config)
         with self._warning():
             self._inner.on_experiment_end(*args, **info)
+
+    def _log_config(self, item: Standing) -> None:
+        config = self._tool.named(params(item.config))
+        self._tool.log_config(self._place(item.group), config, cells(item))
 
     def _place(self, group: str) -> dict[str, Any]:
         return {"config_id": group, "group": f"{self._experiment}/{group}"}
