@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import functools
+import os
 import random
 from collections import Counter, deque
 
 import lightning
 import numpy as np
 import pytest
+import tiny
 import torch
+from ray import cloudpickle
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -165,3 +169,16 @@ def test_persistent_workers_go_on_where_they_were(n_epochs: int):
     second = loader()
     WorkerStates(second, saved)
     assert epoch(second) == expected
+
+
+def test_the_source_of_what_was_pickled_by_value_is_found():
+    here = os.path.dirname(os.path.abspath(__file__))
+    cloudpickle.register_pickle_by_value(tiny)
+    try:
+        by_value = cloudpickle.loads(cloudpickle.dumps(tiny.TinyModule))
+    finally:
+        cloudpickle.unregister_pickle_by_value(tiny)
+    assert by_value is not tiny.TinyModule
+    for code in (tiny.TinyModule, by_value, tiny.walk, functools.partial(tiny.walk)):
+        assert environment._directory(code) == here
+    assert environment._directory(len) is None

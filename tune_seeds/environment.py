@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import os
 import platform
 import subprocess
@@ -206,11 +205,14 @@ def _cpu_name() -> str:
     return name or platform.machine()
 
 
-def _directory(code: Callable[..., Any]) -> str | None:
-    try:
-        return os.path.dirname(os.path.abspath(inspect.getsourcefile(code) or ""))
-    except TypeError:  # a partial, or another callable without a source
-        return None
+def _directory(code: Any) -> str | None:
+    """Where the source of a class or function lies, also of one that was pickled by value."""
+    code = getattr(code, "func", code)  # of a partial
+    for part in (code, *vars(code).values()) if hasattr(code, "__dict__") else (code,):
+        compiled = getattr(part, "__code__", None)
+        if compiled is not None:
+            return os.path.dirname(os.path.abspath(compiled.co_filename))
+    return None
 
 
 @functools.cache
