@@ -11,6 +11,15 @@ from ray.tune.execution.cluster_info import (
     _is_ray_cluster,  # pyright: ignore[reportPrivateUsage]
 )
 
+from tune_seeds.environment import start_environment
+
+
+def start_ray() -> None:
+    """Start a Ray on this machine, unless one is running or this process has joined one."""
+    if not ray.is_initialized():
+        start_environment()
+        ray.init(include_dashboard=False)
+
 
 def check_resources(
     resources: Mapping[str, float] | PlacementGroupFactory | None,

@@ -8,32 +8,28 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib.metadata import version
 from pathlib import PurePosixPath
 from typing import Any, Literal, Self, cast
 
 import pyarrow.fs
-import ray
-from ray import cloudpickle, tune
+from ray import tune
 from ray.train._internal.storage import (
-    StorageContext,  # pyright: ignore[reportPrivateUsage]
     get_fs_and_path,
 )
 from ray.tune import ResumeConfig, TuneError
 from ray.tune.execution.experiment_state import (
     _find_newest_experiment_checkpoint,  # pyright: ignore[reportPrivateUsage]
 )
-from ray.tune.search.sample import Domain, Function
 
 from tune_seeds import options
-from tune_seeds.cluster import check_resources, concurrent_runs
+from tune_seeds.arguments import Arguments, in_words, place
+from tune_seeds.cluster import check_resources, concurrent_runs, start_ray
 from tune_seeds.distributed import free_leaked_places
-from tune_seeds.environment import start_environment
 from tune_seeds.field import OnSeedFailure
 from tune_seeds.header import Header, check_fresh_seeds, check_seeds
-from tune_seeds.journal import HEADER, exists, plain, read_bytes, write_atomically
+from tune_seeds.journal import HEADER, exists, plain, read_bytes
 from tune_seeds.layout import lay_rungs, seeded
 from tune_seeds.ledger import Ledger
 from tune_seeds.lightning import LightningTrainer, logger_factories
@@ -51,19 +47,6 @@ from tune_seeds.tensorboard import SeedTBXLoggerCallback
 from tune_seeds.trackers import filed
 from tune_seeds.trainable import Plan, SeededTrainable
 from tune_seeds.verify import TRAINABLE, load_trainable, store_trainable
-
-_ARGUMENTS = "study.pkl"
-
-
-@dataclass(frozen=True, slots=True)
-class _Arguments:
-    """What the user gave, pickled for ``restore``; the trainable is given to it again."""
-
-    param_space: dict[str, Any]
-    tune_config: tune.TuneConfig
-    run_config: tune.RunConfig
-    aggregate: str | ScoreFunction
-    reuse_actors: bool
 
 
 class SeedTuner:
@@ -157,7 +140,7 @@ class SeedTuner:
         )
         if str(run_config.storage_path).startswith("~"):
             run_config.storage_path = os.path.expanduser(str(run_config.storage_path))
-        self._arguments = _Arguments(param_space, tune_config, run_config, aggregate, reuse_actors)
+        self._arguments = Arguments(param_space, tune_config, run_config, aggregate, reuse_actors)
         self._header = Header(
             seeds=self.seeds,
             metric=metric,
@@ -173,11 +156,11 @@ class SeedTuner:
             confirm_top=confirm_top,
             num_samples=num_samples,
             search_seed=search_seed,
-            param_space=plain(_described(param_space)),
+            param_space=plain(in_words(param_space)),
             version=version("tune-seeds"),
         )
         self._resume: ResumeConfig | None = None
-        self._fs, self.path = _place(run_config)
+        self._fs, self.path = place(run_config)
         if exists(self._fs, str(PurePosixPath(self.path) / HEADER)):
             raise FileExistsError(
                 f"the experiment {self.path} exists; continue it with "
@@ -191,7 +174,7 @@ class SeedTuner:
     ) -> bool:
         """Whether ``path`` is an experiment that ``restore`` takes."""
         fs, fs_path = get_fs_and_path(os.path.expanduser(path), storage_filesystem)
-        return exists(fs, str(PurePosixPath(fs_path) / _ARGUMENTS))
+        return Arguments.are_in(fs, fs_path)
 
     @classmethod
     def restore(
@@ -225,8 +208,7 @@ class SeedTuner:
         fs, fs_path = get_fs_and_path(path, storage_filesystem)
         header = Header.read(fs, fs_path)
         self = cls.__new__(cls)
-        file = str(PurePosixPath(fs_path) / _ARGUMENTS)
-        self._arguments = cloudpickle.loads(read_bytes(fs, file))
+        self._arguments = Arguments.read(fs, fs_path)
         run_config = self._arguments.run_config
         # The directory may have been moved since.
         run_config.storage_path, run_config.name = split(path)
@@ -299,13 +281,13 @@ class SeedTuner:
             RungMissedError: a run skips a rung.
             ray.tune.TuneError: Ray failed outside of the trials.
         """
-        _start_ray()
+        start_ray()
         check_resources(self._trainable.resources, self._trainable.workers)
         slots = concurrent_runs(
             self._arguments.tune_config.max_concurrent_trials, self._trainable.workers
         )
         if self._resume is None:
-            self._write_arguments()
+            self._write()
         header = self._header
         tune_config = self._arguments.tune_config
         race = Race(
@@ -432,14 +414,9 @@ class SeedTuner:
         # RunConfig fills in Ray's default; what the user gave is kept beside it.
         return int(getattr(self._arguments.run_config, "_verbose", None) or 0)
 
-    def _write_arguments(self) -> None:
+    def _write(self) -> None:
         self._fs.create_dir(self.path)
-        # It is given to restore again, and may hold credentials.
-        run_config = copy.copy(self._arguments.run_config)
-        run_config.storage_filesystem = None
-        arguments = dataclasses.replace(self._arguments, run_config=run_config)
-        pickled = cloudpickle.dumps(arguments)
-        write_atomically(self._fs, str(PurePosixPath(self.path) / _ARGUMENTS), pickled)
+        self._arguments.write(self._fs, self.path)
         store_trainable(self._fs, self.path, self._trainable)
         self._header.write(self._fs, self.path)
 
@@ -448,37 +425,5 @@ class SeedTuner:
         return joined(str(run_config.storage_path), cast(str, run_config.name))
 
 
-def _described(space: dict[str, Any]) -> dict[str, Any]:
-    """A search space with its domains in words, such as ``float, loguniform in (0.0001, 0.1)``."""
-    described: dict[str, Any] = {}
-    for key, value in space.items():
-        if isinstance(value, Domain):
-            sampler = str(value.get_sampler()).lower()
-            kind = type(value).__name__.lower()
-            described[key] = f"{kind}, {sampler if sampler.isalpha() else 'sampled'}"
-            if not isinstance(value, Function):
-                described[key] += f" in {value.domain_str}"
-        elif isinstance(value, dict):
-            described[key] = _described(cast(dict[str, Any], value))
-        else:
-            described[key] = value
-    return described
-
-
 def _seconds(budget: float | timedelta | None) -> float | None:
     return budget.total_seconds() if isinstance(budget, timedelta) else budget
-
-
-def _place(run_config: tune.RunConfig) -> tuple[pyarrow.fs.FileSystem, str]:
-    storage = StorageContext(
-        storage_path=cast(str, run_config.storage_path),
-        experiment_dir_name=cast(str, run_config.name),
-        storage_filesystem=run_config.storage_filesystem,
-    )
-    return storage.storage_filesystem, storage.experiment_fs_path
-
-
-def _start_ray() -> None:
-    if not ray.is_initialized():
-        start_environment()
-        ray.init(include_dashboard=False)
