@@ -10,9 +10,11 @@ from typing import Any
 import lightning
 import psutil
 import pytest
+import ray
 import tiny
 from benchmarks import exact_runs, exactness
 from benchmarks.exact_models import CASES, KillOnce
+from ray.util.placement_group import placement_group, remove_placement_group
 
 from tune_seeds import LightningTrainer
 from tune_seeds.distributed import with_ddp
@@ -42,9 +44,13 @@ class KillTrialOnce(lightning.Callback):
 
 @pytest.mark.usefixtures("ray_session")
 def test_two_runs_of_two_workers_are_plain_ddp_scripts(tmp_path: Path):
-    """Both at a time on two CPUs, paused until both seeds are there."""
-    tuner = exactness.study(NAME, str(tmp_path))
-    results = tuner.fit()
+    """Somebody else takes half of the CPUs: a run can start when the paused one lets go of them."""
+    other = placement_group([{"CPU": 1}])
+    ray.get(other.ready())
+    try:
+        results = exactness.study(NAME, str(tmp_path)).fit()
+    finally:
+        remove_placement_group(other)
     assert len(list(exact_runs.outcomes(results))) == 2
     assert exactness.compare(NAME, results) == "identical"
     for run in results.ledger.values():

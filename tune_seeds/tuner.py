@@ -26,7 +26,6 @@ from ray.tune.execution.experiment_state import (
 from tune_seeds import options
 from tune_seeds.arguments import Arguments, in_words, place
 from tune_seeds.cluster import check_resources, concurrent_runs, start_ray
-from tune_seeds.distributed import free_leaked_places
 from tune_seeds.field import OnSeedFailure
 from tune_seeds.header import Header, check_fresh_seeds, check_seeds
 from tune_seeds.journal import HEADER, exists, plain, read_bytes
@@ -35,6 +34,7 @@ from tune_seeds.ledger import Ledger
 from tune_seeds.lightning import LightningTrainer, logger_factories
 from tune_seeds.location import joined, split
 from tune_seeds.loggers import ConfigLog
+from tune_seeds.places import free_leaked_places
 from tune_seeds.policy import SuccessiveHalving
 from tune_seeds.progress import Progress, quiet_ray, restore_call, resume_advice
 from tune_seeds.race import Confirm, Race
