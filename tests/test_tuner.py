@@ -190,9 +190,13 @@ def test_results_are_read_back_without_ray(lightning_study):
 
 def test_runs_repeat_no_epoch_and_checkpoint_at_rungs_only(lightning_study):
     results, _ = lightning_study
+    for run in results.ledger.values():
+        assert sorted(run.reports) == list(range(1, run.last_epoch + 1))
+        assert sorted(run.checkpoints) == [e for e in sorted(run.reports) if e in (1, 2, 4)]
     for record in ray_records(results.path):
+        # When a trial goes on, Ray 2.60 may bring back a file of it that lacks its last line.
         epochs = [line["epoch"] for line in record["results"]]
-        assert epochs == list(range(1, len(epochs) + 1))
+        assert epochs == sorted(set(epochs))
         saved = [x["epoch"] for x in record["results"] if x["checkpoint_dir_name"]]
         assert saved == [epoch for epoch in epochs if epoch in (1, 2, 4)]
 
