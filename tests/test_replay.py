@@ -6,11 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks import peers, restated
+from benchmarks import funnels, peers, restated
 from benchmarks.record import made_up
 from benchmarks.replay import Cell, main, methods, replay
-from benchmarks.report import area, lost, picked_on_the_other_half, standard_error
-from benchmarks.simulate import Batches, Job, Plan, draw, simulate
+from benchmarks.report import (
+    area,
+    lost,
+    over_seeds,
+    picked_on_the_other_half,
+    standard_error,
+)
+from benchmarks.simulate import Batches, Draw, Job, Plan, draw, simulate
 from benchmarks.tables import Table
 
 
@@ -181,7 +187,8 @@ def test_a_peer_that_is_best_by_luck_is_not_best_on_the_other_half():
     rng = np.random.default_rng(0)
     names = [f"peer {k}" for k in range(30)]
     regret = {name: rng.normal(size=(2000, 1)) for name in ["ours", *names]}
-    cell = Cell("t", 3, regret, np.zeros(2000), np.zeros(2000))
+    by_seed = {name: x[:, :, None] for name, x in regret.items()}
+    cell = Cell("t", 3, by_seed, np.zeros(2000), np.zeros((2000, 1)))
     luckiest = min(names, key=lambda name: regret[name].mean())
     picked = lost(regret["ours"][:, 0], regret[luckiest][:, 0])[0]
     fair = picked_on_the_other_half(cell, 0, "ours", names)
@@ -189,12 +196,42 @@ def test_a_peer_that_is_best_by_luck_is_not_best_on_the_other_half():
     assert abs(fair.mean() - regret["ours"].mean()) < 3 * math.sqrt(1 / 2000)
 
 
-def test_what_eight_trainings_show_is_the_best_of_the_first_eight():
+def test_repeats_on_the_same_seeds_do_not_make_a_difference_sure():
+    rng = np.random.default_rng(0)
+    # One method's answer is better by 1 on every seed, the other's by 10 on one seed of ten.
+    evenly, at_one = np.ones((500, 10)), np.zeros((500, 10))
+    at_one[:, 3] = 10.0
+    for difference in (evenly, at_one):
+        difference[rng.random((500, 10)) < 0.3] = np.nan  # seen by the search
+    nothing = np.zeros((500, 10))
+    assert over_seeds(evenly, nothing) == 0
+    assert over_seeds(at_one, nothing) == pytest.approx(1.0)
+    assert standard_error(np.nanmean(at_one, axis=1)) < 0.1
+
+
+def test_a_mean_over_repeats_is_that_over_seeds():
     table = made_up(12, 5, 9, rng=np.random.default_rng(0))
-    (cell,) = replay([table], (3,), (4,), 3)
-    for repeat, shown in enumerate(cell.shown):
-        one = draw(table, 3, rng=np.random.default_rng((0, repeat)))
-        assert shown == min(one.regret[:8])
+    one = draw(table, 3, rng=np.random.default_rng(0))
+    assert np.isnan(one.by_seed).sum() == 12 * 3
+    np.testing.assert_allclose(np.nanmean(one.by_seed, axis=1), one.regret)
+    assert one.regret.max() == 100
+
+
+def test_shapes_of_halving_spend_what_there_is_and_never_widen():
+    found = funnels.shapes(12, (1, 3, 9), 4)
+    assert (12, 7, 1) in found  # 12 + 14 + 6 of 36 epochs
+    for shape in found:
+        assert list(shape) == sorted(shape, reverse=True)
+        assert np.dot(shape, (1, 2, 6)) <= 36
+    assert not any(shape == (1, 1, 1) for shape in found), "it leaves most of the budget"
+
+
+def test_a_shape_takes_the_best_on_one_seed_up_and_an_oracle_names_the_last():
+    curves = np.zeros((4, 2, 3))
+    curves[:, 0, 0] = [1, 2, 3, np.nan]
+    one = Draw(curves, np.zeros((4, 4)), np.array([0.0, 7.0, 5.0, 1.0]))
+    found = funnels.named_by_an_oracle(one, (1, 3), [(4, 1), (4, 2), (2, 2), (4, 4), (3, 3)])
+    assert found.tolist() == [5, 5, 0, 0, 0]
 
 
 def test_a_replay_is_reproducible_and_does_not_depend_on_its_parts():

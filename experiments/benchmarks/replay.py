@@ -23,7 +23,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
@@ -34,7 +34,7 @@ from jaxtyping import Float
 if __name__ == "__main__":  # run as a file, not as a module
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import peers, report, restated
+from benchmarks import funnels, peers, report, restated
 from benchmarks.race_method import RaceMethod
 from benchmarks.record import cache_folder, made_up, recorded_digits
 from benchmarks.simulate import Draw, Method, draw, simulate
@@ -63,22 +63,28 @@ class Entry:
     knows_budget: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Cell:
     """Results on one table with one number of seeds.
 
     Attributes:
-        regret: method → regret in % of (best − median config).
+        by_seed: method → regret in % of (best − median config) on each seed of the table, NaN on
+            those that the search saw.
         bound: regret of the config that is best on every epoch of all the search's seeds.
-        shown: regret of the best, by an oracle, of the first ``report.CLAIM_BUDGET`` configs: no
-            method that learns nothing from early epochs can have seen a better one by then.
+        funnels: regret of the best config that successive halving with ``report.CLAIM_BUDGET``
+            full trainings takes to the last epoch, for each shape of it (``funnels.py``).
     """
 
     table: str
     n_seeds: int
-    regret: dict[str, Float[np.ndarray, "repeat budget"]]
+    by_seed: dict[str, Float[np.ndarray, "repeat budget table_seed"]]
     bound: Float[np.ndarray, " repeat"]
-    shown: Float[np.ndarray, " repeat"]
+    funnels: Float[np.ndarray, "repeat shape"]
+
+    @cached_property
+    def regret(self) -> dict[str, Float[np.ndarray, "repeat budget"]]:
+        """Method → its regret on the seeds that the search never saw."""
+        return {name: np.nanmean(x, axis=2) for name, x in self.by_seed.items()}
 
 
 def fixed(kind: str, shape: Shape, budget: float, rng: np.random.Generator) -> Method:
@@ -120,7 +126,7 @@ def methods() -> dict[str, Entry]:
 
 def replay_once(
     draw_: Draw, entry: Entry, budgets: tuple[float, ...], n_workers: int, seed: tuple[int, int]
-) -> list[float]:
+) -> Float[np.ndarray, "budget table_seed"]:
     """Regret of one method on one draw at each budget; 100 while it has no answer."""
 
     def answers(budgets: tuple[float, ...]) -> list[int | None]:
@@ -132,7 +138,8 @@ def replay_once(
         configs = [answers((budget,))[0] for budget in budgets]
     else:
         configs = answers(budgets)
-    return [100.0 if config is None else float(draw_.regret[config]) for config in configs]
+    nothing = np.where(np.isnan(draw_.by_seed[0]), np.nan, 100.0)
+    return np.array([nothing if config is None else draw_.by_seed[config] for config in configs])
 
 
 def replay_chunk(
@@ -140,18 +147,20 @@ def replay_chunk(
 ) -> Cell:
     """Replay every method on the same draws."""
     entries = methods()
-    rows: dict[str, list[list[float]]] = {name: [] for name in entries}
+    rows: dict[str, list[np.ndarray]] = {name: [] for name in entries}
     bound: list[float] = []
-    shown: list[float] = []
+    reached: list[np.ndarray] = []
+    levels = milestones(table.n_epochs, 1, ETA)
+    shapes = funnels.shapes(table.n_configs, levels, report.CLAIM_BUDGET)
     for repeat in repeats:
         draw_ = draw(table, n_seeds, rng=np.random.default_rng((0, repeat)))
         last = draw_.curves[:, :, -1].mean(axis=1)
         bound.append(float(draw_.regret[int(np.nanargmax(last))]))
-        shown.append(float(draw_.regret[: report.CLAIM_BUDGET].min()))
+        reached.append(funnels.named_by_an_oracle(draw_, levels, shapes))
         for name, entry in entries.items():
             rows[name].append(replay_once(draw_, entry, budgets, n_workers, (0, repeat)))
-    regret = {name: np.array(row) for name, row in rows.items()}
-    return Cell(table.name, n_seeds, regret, np.array(bound), np.array(shown))
+    by_seed = {name: np.array(row) for name, row in rows.items()}
+    return Cell(table.name, n_seeds, by_seed, np.array(bound), np.array(reached))
 
 
 def replay(
@@ -191,10 +200,10 @@ def _run(task: tuple[Table, int, tuple[float, ...], int, range]) -> Cell:
 
 
 def _joined(parts: list[Cell]) -> Cell:
-    regret = {n: np.concatenate([p.regret[n] for p in parts]) for n in parts[0].regret}
+    by_seed = {n: np.concatenate([p.by_seed[n] for p in parts]) for n in parts[0].by_seed}
     bound = np.concatenate([p.bound for p in parts])
-    shown = np.concatenate([p.shown for p in parts])
-    return Cell(parts[0].table, parts[0].n_seeds, regret, bound, shown)
+    reached = np.concatenate([p.funnels for p in parts])
+    return Cell(parts[0].table, parts[0].n_seeds, by_seed, bound, reached)
 
 
 def main(argv: list[str] | None = None) -> None:

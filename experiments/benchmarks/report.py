@@ -37,9 +37,31 @@ def lost(
     return float(difference.mean()), error, bool(difference.mean() > 2 * error + 1e-9)
 
 
+def over_seeds(
+    default: Float[np.ndarray, "repeat table_seed"], peer: Float[np.ndarray, "repeat table_seed"]
+) -> float:
+    """Standard error of the difference to a peer, the seeds of the table being a sample.
+
+    Repeats draw from the same few seeds, so however many they are, they say how well two methods
+    do on those. On other unseen seeds the same answers would differ by as much as the mean
+    difference on one of the table's seeds varies from seed to seed.
+    """
+    return standard_error(np.nanmean(default - peer, axis=0))
+
+
+def n_lost(cells: Sequence[Cell], picked: Sequence[int], name: str, rivals: Sequence[str]) -> int:
+    """Cells where a method is above the best of its rivals by more than two standard errors."""
+    count = 0
+    for cell in cells:
+        for b in picked:
+            best = min(rivals, key=lambda rival: cell.regret[rival][:, b].mean())
+            count += lost(cell.regret[name][:, b], cell.regret[best][:, b])[2]
+    return count
+
+
 def show(cells: Sequence[Cell], budgets: Sequence[float], ours: Sequence[str]) -> None:
     """Print the table and what follows from it; the first of ``ours`` is the default."""
-    names = list(cells[0].regret)
+    names = list(cells[0].by_seed)
     default, rivals = ours[0], [name for name in names if name not in ours]
     compared = [b for b, budget in enumerate(budgets) if budget != CLAIM_BUDGET]
     print("Regret on unseen seeds, % of (best − median config), ± its Monte Carlo error;")
@@ -65,8 +87,15 @@ def show(cells: Sequence[Cell], budgets: Sequence[float], ours: Sequence[str]) -
         name: float(np.mean([area(c.regret[name][:, compared], picked) for c in cells]))
         for name in names
     }
+    large = [b for b in compared if budgets[b] >= 10]
+    print(
+        f"and in how many of {len(large) * len(cells)} cells (budgets of 10 and more) it is above"
+    )
+    print("the best of the peers and the default by more than two standard errors")
     for name in sorted(names, key=areas.__getitem__):
-        print(f"  {name.ljust(width)} {areas[name]:7.2f}" + ("  (ours)" if name in ours else ""))
+        others = [other for other in (default, *rivals) if other != name]
+        row = f"  {name.ljust(width)} {areas[name]:7.2f}{n_lost(cells, large, name, others):6d}"
+        print(row + ("  (ours)" if name in ours else ""))
     _show_lost(cells, budgets, default, rivals)
     mean = {n: np.mean([c.regret[n][:, compared].mean() for c in cells]) for n in names}
     single = min(rivals, key=mean.__getitem__)
@@ -95,7 +124,7 @@ def _show_lost(
     cells: Sequence[Cell], budgets: Sequence[float], default: str, rivals: Sequence[str]
 ) -> None:
     rows: list[str] = []
-    n_compared = n_bounded = n_without_luck = 0
+    n_compared = n_bounded = n_untold = n_neither = n_without_luck = 0
     for cell in cells:
         for b in [b for b, budget in enumerate(budgets) if budget >= 10]:
             n_compared += 1
@@ -107,47 +136,65 @@ def _show_lost(
             fair = picked_on_the_other_half(cell, b, default, rivals)
             n_without_luck += lost(fair, np.zeros(len(fair)))[2]
             is_bounded = not lost(ours, cell.bound)[2]
+            wide = over_seeds(cell.by_seed[default][:, b], cell.by_seed[best][:, b])
+            is_untold = difference <= 2 * wide
             n_bounded += is_bounded
+            n_untold += is_untold
+            n_neither += not is_bounded and not is_untold
             name = f"{cell.table}, {cell.n_seeds}, {budgets[b]:g}".ljust(30)
+            why = ["all known"] * is_bounded + ["seeds"] * is_untold
             rows.append(
                 f"{name}{ours.mean():7.2f}{ours.mean() - difference:7.2f} {best:16s}"
-                f"{difference:6.2f} ±{error:5.2f}{cell.bound.mean():11.2f}"
-                f"{'   it has no more' if is_bounded else ''}"
+                f"{difference:6.2f} ±{error:5.2f} ±{wide:5.2f}{cell.bound.mean():11.2f}"
+                f"   {', '.join(why)}".rstrip()
             )
     print(f"\nat budgets of 10 and more {default!r} is not above the best peer of a cell by more")
-    print(f"than two standard errors in {n_compared - len(rows)} of {n_compared} cells;")
-    print(f"in {n_bounded} of the other {len(rows)} it is not above 'all known' either: there the")
-    print("search's seeds themselves point to another config than the unseen ones;")
-    print(f"{n_without_luck} of them are lost where other repeats name the best peer")
+    print(f"than two standard errors in {n_compared - len(rows)} of {n_compared} cells.")
+    print(f"Of the other {len(rows)}, {n_without_luck} are lost where other repeats name the peer;")
+    print(f"in {n_untold} the difference is within two standard errors once the table's seeds are")
+    print("counted as a sample (the second ±): its unseen seeds can't tell the answers apart;")
+    print(f"in {n_bounded} it is not above 'all known' either: the search's own seeds point to")
+    print(f"another config than the unseen ones; neither is so in {n_neither}")
     if rows:
-        print("lost: table, K, budget          ours   peer                  difference  all known")
+        head = "lost: table, K, budget          ours   peer                  difference"
+        print(f"{head}, and over seeds  all known   bounded by")
         print("\n".join(rows))
 
 
 def _show_claim(cells: Sequence[Cell], budgets: Sequence[float], default: str) -> None:
-    if CLAIM_BUDGET not in budgets or "Repeater" not in cells[0].regret:
+    if CLAIM_BUDGET not in budgets or "Repeater" not in cells[0].by_seed:
         return
     early, rows = list(budgets).index(CLAIM_BUDGET), list[str]()
-    n_bounded = 0
+    n_bounded = n_untold = n_neither = 0
     for cell in cells:
         ours, theirs = cell.regret[default][:, early], cell.regret["Repeater"][:, -1]
-        if not lost(ours, theirs)[2]:
+        difference, _, is_lost = lost(ours, theirs)
+        if not is_lost:
             continue
-        is_bounded = lost(cell.shown, theirs)[2]
+        shape = int(cell.funnels.mean(axis=0).argmin())
+        is_bounded = lost(cell.funnels[:, shape], theirs)[2]
+        wide = over_seeds(cell.by_seed[default][:, early], cell.by_seed["Repeater"][:, -1])
+        is_untold = difference <= 2 * wide
         n_bounded += is_bounded
+        n_untold += is_untold
+        n_neither += not is_bounded and not is_untold
+        why = ["no shape reaches it"] * is_bounded + ["seeds"] * is_untold
         rows.append(
-            f"  {cell.table}, {cell.n_seeds}".ljust(30) + f"{ours.mean():7.2f}{theirs.mean():9.2f}"
-            f"{cell.shown.mean():20.2f}{'   above Repeater too' if is_bounded else ''}"
+            f"  {cell.table}, {cell.n_seeds}".ljust(30)
+            + f"{ours.mean():7.2f}{theirs.mean():9.2f}"
+            f" ±{wide:5.2f}{cell.funnels[:, shape].mean():12.2f}   {', '.join(why)}".rstrip()
         )
     mean = np.mean([c.regret[default][:, early].mean() for c in cells])
     repeater = np.mean([c.regret["Repeater"][:, -1].mean() for c in cells])
     n, n_kept = len(cells), len(cells) - len(rows)
     print(f"\nwith {CLAIM_BUDGET} full trainings {default!r} has regret {mean:.2f}, with")
     print(f"{budgets[-1]:g} Repeater has {repeater:.2f}; ours is not above it in {n_kept} of")
-    print(f"{n} tables; in {n_bounded} of the others the best of {CLAIM_BUDGET} random configs is")
-    print("above it too, and only early epochs could point to better ones")
+    print(f"{n} tables. In {n_bounded} of the others no shape of successive halving on one seed")
+    print(f"reaches it with {CLAIM_BUDGET}, even if chosen for that table with hindsight, and with")
+    print(f"an oracle for the best config that it trains fully; in {n_untold} the table's seeds")
+    print(f"can't tell; neither is so in {n_neither}")
     if rows:
-        print(f"  table, K                      ours Repeater  best of {CLAIM_BUDGET}, by oracle")
+        print("  table, K                      ours Repeater over seeds  best shape   bounded by")
         print("\n".join(rows))
 
 

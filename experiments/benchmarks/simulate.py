@@ -48,12 +48,14 @@ class Draw:
 
     Attributes:
         curves: what the search may see.
-        regret: of each config, on the seeds the search never sees, in % of (best − median config)
-            and at most 100. The best and the median config are those of the whole table, so the
-            expected regret does not grow with the noise of the held-out mean.
+        by_seed: regret of each config on each seed of the table, in % of (best − median config),
+            NaN on those the search sees. The best and the median config are those of the whole
+            table, so the expected regret does not grow with the noise of the held-out mean.
+        regret: its mean over the seeds the search never sees, at most 100.
     """
 
     curves: Float[np.ndarray, "config seed epoch"]
+    by_seed: Float[np.ndarray, "config table_seed"]
     regret: Float[np.ndarray, " config"]
 
 
@@ -76,10 +78,13 @@ def draw(table: Table, n_seeds: int, *, rng: np.random.Generator) -> Draw:
     last = np.where(np.isnan(last), np.nanmin(last), last)
     mean = last.mean(axis=1)
     best = int(np.argmax(mean))
-    held_out = last[:, seeds[n_seeds:]].mean(axis=1)
-    regret = 100 * (held_out[best] - held_out) / (mean[best] - np.median(mean))
+    by_seed = 100 * (last[best] - last) / (mean[best] - np.median(mean))
+    by_seed[:, seeds[:n_seeds]] = np.nan
+    regret = np.nanmean(by_seed, axis=1)
+    # What is cut off the mean is cut off each seed alike.
+    by_seed -= np.maximum(regret - 100, 0)[:, None]
     curves = table.curves[order][:, seeds[:n_seeds]]
-    return Draw(curves, np.minimum(regret, 100)[order])
+    return Draw(curves, by_seed[order], np.minimum(regret, 100)[order])
 
 
 def simulate(
