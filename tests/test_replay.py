@@ -188,7 +188,7 @@ def test_a_peer_that_is_best_by_luck_is_not_best_on_the_other_half():
     names = [f"peer {k}" for k in range(30)]
     regret = {name: rng.normal(size=(2000, 1)) for name in ["ours", *names]}
     by_seed = {name: x[:, :, None] for name, x in regret.items()}
-    cell = Cell("t", 3, by_seed, np.zeros(2000), np.zeros((2000, 1)))
+    cell = Cell("t", 3, by_seed, np.zeros(2000), funnels.Reached(*np.zeros((2, 2000, 1))))
     luckiest = min(names, key=lambda name: regret[name].mean())
     picked = lost(regret["ours"][:, 0], regret[luckiest][:, 0])[0]
     fair = picked_on_the_other_half(cell, 0, "ours", names)
@@ -217,21 +217,26 @@ def test_a_mean_over_repeats_is_that_over_seeds():
     assert one.regret.max() == 100
 
 
-def test_shapes_of_halving_spend_what_there_is_and_never_widen():
-    found = funnels.shapes(12, (1, 3, 9), 4)
-    assert (12, 7, 1) in found  # 12 + 14 + 6 of 36 epochs
-    for shape in found:
-        assert list(shape) == sorted(shape, reverse=True)
-        assert np.dot(shape, (1, 2, 6)) <= 36
-    assert not any(shape == (1, 1, 1) for shape in found), "it leaves most of the budget"
+def test_a_split_of_a_budget_is_spent_from_the_lowest_rung_up():
+    assert funnels.shape((5, 5, 5, 5), 200, (1, 3, 9, 27), 8) == (54, 27, 9, 3)
+    # 12 of 54 configs are there; the rest of their part goes up.
+    assert funnels.shape((5, 5, 5, 5), 12, (1, 3, 9, 27), 8) == (12, 12, 12, 6)
+    assert funnels.shape((10, 4, 1, 5), 200, (1, 3, 9), 4) == (18, 4, 1)
+    assert funnels.shape((1, 1, 1, 17), 200, (1, 3, 9, 27), 1) == (1, 1, 1, 1)
+    for split in funnels.SPLITS[::37]:
+        found = funnels.shape(split, 46, (1, 3, 9, 27), 8)
+        assert list(found) == sorted(found, reverse=True)
+        assert np.dot(found, (1, 2, 6, 18)) <= 8 * 27
 
 
-def test_a_shape_takes_the_best_on_one_seed_up_and_an_oracle_names_the_last():
+def test_halving_takes_the_best_on_one_seed_up_and_an_oracle_names_the_last():
     curves = np.zeros((4, 2, 3))
     curves[:, 0, 0] = [1, 2, 3, np.nan]
+    curves[:, 0, 2] = [1, 2, 0, np.nan]
     one = Draw(curves, np.zeros((4, 4)), np.array([0.0, 7.0, 5.0, 1.0]))
-    found = funnels.named_by_an_oracle(one, (1, 3), [(4, 1), (4, 2), (2, 2), (4, 4), (3, 3)])
-    assert found.tolist() == [5, 5, 0, 0, 0]
+    found = funnels.halve(one, (1, 3), [(4, 1), (4, 2), (2, 2), (4, 4), (3, 3)])
+    assert found.answer.tolist() == [5, 7, 7, 7, 7]
+    assert found.oracle.tolist() == [5, 5, 0, 0, 0]
 
 
 def test_a_replay_is_reproducible_and_does_not_depend_on_its_parts():

@@ -10,13 +10,16 @@ from tune_seeds.outlook import Outlook, Prospect
 from tune_seeds.policy import Promotion
 
 #: Groups that reach the last epoch before the forecast decides alone.
-N_PIONEERS = 4
+N_PIONEERS = 5
 #: While pioneers are sought, an epoch at the last rung counts as this share of one below.
 PIONEER_DISCOUNT = 0.5
 #: Afterwards each rung gets at least this share of what any rung below it got.
 LEAST_SHARE = 0.5
 #: What a study may cost beyond successive halving on as many configs, in full trainings.
 EXTRA = 1.0
+#: Share of what may go to promotions that is kept until every config is there. Raising it lets
+#: late configs compete with early ones, and leaves less for the answer of an interrupted study.
+KEPT = 0.4
 
 
 class Adaptive:
@@ -41,8 +44,9 @@ class Adaptive:
     The gain says where to spend, not how much. A study costs about what successive halving over
     the same milestones would cost with one seed up to the last epoch and all of them for those
     that get there (n/η^k groups at rung k): what goes to others than the finalists is held to what
-    goes to them there, and ``EXTRA`` full trainings more. Once that is spent only new configs
-    start, and when none is to come, the ``n_finalists`` groups that lead get every epoch and seed.
+    goes to them there, and ``EXTRA`` full trainings more. While new configs come, ``KEPT`` of that
+    is kept for when all of them compare; once the rest is spent, only new configs start. When none
+    is to come and all is spent, the ``n_finalists`` groups that lead get every epoch and seed.
 
     Assumptions: residuals between neighbouring rungs are normal and alike in all groups; the
     spread over seeds at the last epoch is the same in all groups; a rung tells nothing beyond the
@@ -125,7 +129,7 @@ class Adaptive:
 
     def propose(self, *, exhausted: bool) -> Promotion | None:
         """The step with the highest expected gain per epoch, or None for a new config."""
-        if self._has_spent_its_share():
+        if self._has_spent_its_share(exhausted):
             return self._finish() if exhausted else None
         if self._outlook.n_top < N_PIONEERS:
             step, new = self._even_spending(exhausted)
@@ -195,15 +199,18 @@ class Adaptive:
             return step or next((self._up(p) for p in prospects if self._can_go_on(p)), None)
         return step if best > self._gain_of_new(lead.expected) else None
 
-    def _has_spent_its_share(self) -> bool:
+    def _has_spent_its_share(self, exhausted: bool) -> bool:
         """Whether what went to others than the finalists is what successive halving spends."""
         n = len(self._outlook.members)
         if n <= self._n_finalists:
             return False
-        added = (*self._steps, (self._n_seeds - 1) * self._epochs[-1])
-        allowed = EXTRA * self._epochs[-1] + sum(
-            max(n / self._eta**k - self._n_finalists, 0.0) * cost for k, cost in enumerate(added)
+        lowest, *higher = (*self._steps, (self._n_seeds - 1) * self._epochs[-1])
+        promotions = EXTRA * self._epochs[-1] + sum(
+            max(n / self._eta**k - self._n_finalists, 0.0) * cost
+            for k, cost in enumerate(higher, start=1)
         )
+        share = 1.0 if exhausted else 1 - KEPT
+        allowed = (n - self._n_finalists) * lowest + share * promotions
         if self._outlook.spent < allowed:
             return False
         kept = sum(self._outlook.members[group].spent for group in self._finalists())

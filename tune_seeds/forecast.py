@@ -24,7 +24,7 @@ PRIOR_CORRELATION = 0.3
 PRIOR_WEIGHT = 3.0
 #: Share of the seed in the variance that is left at the last epoch, before any group has a second
 #: seed there, and how many groups it is worth. Raising it brings second seeds earlier.
-PRIOR_SEED_SHARE = 0.15
+PRIOR_SEED_SHARE = 0.07
 PRIOR_SEED_WEIGHT = 2.0
 #: Trust in recent epochs before any group has a second seed at the last one, and how many groups
 #: it is worth. Raising it smooths more while nothing is known.

@@ -1,66 +1,78 @@
-"""What any successive halving on one seed could have reached, had its shape been known before."""
+"""What successive halving on one seed could reach, had its shape been known before."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 from benchmarks.simulate import Draw
 from jaxtyping import Float, Int
 
-#: Numbers of configs that are tried at a rung.
-GRID = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 27, 36, 50, 70, 100, 140, 200)
-#: A shape that spends less of the budget, while configs are left, is dominated by a larger one.
-LEAST_SPENT = 0.8
+PARTS = 20
+#: Every way to split a budget over four rungs, in parts of 5 %.
+SPLITS = tuple(
+    (*low, PARTS - sum(low)) for low in product(range(1, PARTS), repeat=3) if sum(low) < PARTS
+)
 
 
-def shapes(n_configs: int, levels: Sequence[int], budget: float) -> list[tuple[int, ...]]:
-    """How many configs reach each level, for every way to spend a budget that ``GRID`` allows.
+class Reached(NamedTuple):
+    """Regret at the end, for each shape.
+
+    Attributes:
+        answer: of the config that is best on the one seed.
+        oracle: of the best of those trained fully. No use of more seeds among them, and no order
+            of the same steps, could do better.
+    """
+
+    answer: Float[np.ndarray, "*repeat shape"]
+    oracle: Float[np.ndarray, "*repeat shape"]
+
+
+def shape(
+    split: Sequence[int], n_configs: int, levels: Sequence[int], budget: float
+) -> tuple[int, ...]:
+    """How many configs reach each level if a budget is split over them; at least one does.
+
+    What a level can't use, for want of configs, goes to those above it. A table with fewer levels
+    than the split has parts adds up the middle ones.
 
     Args:
+        split: parts of the budget, for the lowest level first.
         n_configs: of the table.
         levels: epochs of the rungs, rising; the last is a full training.
         budget: in full trainings.
     """
-    steps = np.diff((0, *levels)).tolist()
-    left = budget * levels[-1]
-    return [
-        shape
-        for shape in _shapes((), steps, n_configs, left)
-        if shape[0] == n_configs or np.dot(shape, steps) >= LEAST_SPENT * left
-    ]
+    n = len(levels)
+    parts = [split[0], sum(split[1 : len(split) - n + 2]), *split[len(split) - n + 2 :]]
+    left, most, found = budget * levels[-1], n_configs, list[int]()
+    for k, step in enumerate(np.diff((0, *levels)).tolist()):
+        most = int(np.clip(left * parts[k] / sum(parts[k:]) / step, 1, most))
+        left -= most * step
+        found.append(most)
+    return tuple(found)
 
 
-def _shapes(
-    above: tuple[int, ...], steps: list[int], most: int, left: float
-) -> Iterator[tuple[int, ...]]:
-    if not steps:
-        yield above
-        return
-    for n in sorted({min(n, most) for n in GRID}):
-        if n * steps[0] <= left:
-            yield from _shapes((*above, n), steps[1:], n, left - n * steps[0])
+def halve(draw_: Draw, levels: Sequence[int], shapes: Sequence[tuple[int, ...]]) -> Reached:
+    """Run synchronous successive halving of each shape.
 
-
-def named_by_an_oracle(
-    draw_: Draw, levels: Sequence[int], found: Sequence[tuple[int, ...]]
-) -> Float[np.ndarray, " shape"]:
-    """Regret of the best config that each shape trains fully.
-
-    The first configs of the draw start on the search's first seed, and at each level the best go
-    on, once all are there. Which of the last ones is the answer an oracle says; so no use of the
-    other seeds among them could do better, and no order of the same steps.
+    The first configs of the draw start on the search's first seed; of a level the best go on, once
+    all are there.
     """
-    curves = draw_.curves[:, 0]
-    last: dict[tuple[int, ...], Int[np.ndarray, " config"]] = {(): np.arange(len(curves))}
+    curves = np.nan_to_num(draw_.curves[:, 0], nan=-np.inf)
+    ranked: dict[tuple[int, ...], Int[np.ndarray, " config"]] = {(): np.arange(len(curves))}
 
-    def reached(shape: tuple[int, ...]) -> Int[np.ndarray, " config"]:
-        if shape not in last:
-            before = reached(shape[:-1])
-            if len(shape) > 1:
-                value = np.nan_to_num(curves[before, levels[len(shape) - 2] - 1], nan=-np.inf)
-                before = before[np.argsort(-value, kind="stable")]
-            last[shape] = before[: shape[-1]]
-        return last[shape]
+    def best_first(above: tuple[int, ...]) -> Int[np.ndarray, " config"]:
+        if above not in ranked:
+            there = best_first(above[:-1])[: above[-1]]
+            value = curves[there, levels[len(above) - 1] - 1]
+            ranked[above] = there[np.argsort(-value, kind="stable")]
+        return ranked[above]
 
-    return np.array([draw_.regret[reached(shape)].min() for shape in found])
+    last = [best_first(one) for one in shapes]
+    regret = draw_.regret
+    return Reached(
+        np.array([regret[configs[0]] for configs in last]),
+        np.array([regret[configs].min() for configs in last]),
+    )

@@ -71,15 +71,15 @@ class Cell:
         by_seed: method → regret in % of (best − median config) on each seed of the table, NaN on
             those that the search saw.
         bound: regret of the config that is best on every epoch of all the search's seeds.
-        funnels: regret of the best config that successive halving with ``report.CLAIM_BUDGET``
-            full trainings takes to the last epoch, for each shape of it (``funnels.py``).
+        halved: regret of successive halving with ``report.CLAIM_BUDGET`` full trainings, for each
+            of ``funnels.SPLITS``.
     """
 
     table: str
     n_seeds: int
     by_seed: dict[str, Float[np.ndarray, "repeat budget table_seed"]]
     bound: Float[np.ndarray, " repeat"]
-    funnels: Float[np.ndarray, "repeat shape"]
+    halved: funnels.Reached
 
     @cached_property
     def regret(self) -> dict[str, Float[np.ndarray, "repeat budget"]]:
@@ -149,18 +149,21 @@ def replay_chunk(
     entries = methods()
     rows: dict[str, list[np.ndarray]] = {name: [] for name in entries}
     bound: list[float] = []
-    reached: list[np.ndarray] = []
+    halved: list[funnels.Reached] = []
     levels = milestones(table.n_epochs, 1, ETA)
-    shapes = funnels.shapes(table.n_configs, levels, report.CLAIM_BUDGET)
+    shapes = [
+        funnels.shape(split, table.n_configs, levels, report.CLAIM_BUDGET)
+        for split in funnels.SPLITS
+    ]
     for repeat in repeats:
         draw_ = draw(table, n_seeds, rng=np.random.default_rng((0, repeat)))
         last = draw_.curves[:, :, -1].mean(axis=1)
         bound.append(float(draw_.regret[int(np.nanargmax(last))]))
-        reached.append(funnels.named_by_an_oracle(draw_, levels, shapes))
+        halved.append(funnels.halve(draw_, levels, shapes))
         for name, entry in entries.items():
             rows[name].append(replay_once(draw_, entry, budgets, n_workers, (0, repeat)))
     by_seed = {name: np.array(row) for name, row in rows.items()}
-    return Cell(table.name, n_seeds, by_seed, np.array(bound), np.array(reached))
+    return Cell(table.name, n_seeds, by_seed, np.array(bound), _stacked(halved, np.stack))
 
 
 def replay(
@@ -202,8 +205,12 @@ def _run(task: tuple[Table, int, tuple[float, ...], int, range]) -> Cell:
 def _joined(parts: list[Cell]) -> Cell:
     by_seed = {n: np.concatenate([p.by_seed[n] for p in parts]) for n in parts[0].by_seed}
     bound = np.concatenate([p.bound for p in parts])
-    reached = np.concatenate([p.funnels for p in parts])
-    return Cell(parts[0].table, parts[0].n_seeds, by_seed, bound, reached)
+    halved = _stacked([p.halved for p in parts], np.concatenate)
+    return Cell(parts[0].table, parts[0].n_seeds, by_seed, bound, halved)
+
+
+def _stacked(parts: list[funnels.Reached], join: Callable[..., np.ndarray]) -> funnels.Reached:
+    return funnels.Reached(*(join(arrays) for arrays in zip(*parts, strict=True)))
 
 
 def main(argv: list[str] | None = None) -> None:

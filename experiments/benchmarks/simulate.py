@@ -50,7 +50,8 @@ class Draw:
         curves: what the search may see.
         by_seed: regret of each config on each seed of the table, in % of (best − median config),
             NaN on those the search sees. The best and the median config are those of the whole
-            table, so the expected regret does not grow with the noise of the held-out mean.
+            table, so the expected regret does not grow with the noise of the held-out mean. It is
+            100 on each seed for a config that is no better than the median one on all of them.
         regret: its mean over the seeds the search never sees, at most 100.
     """
 
@@ -81,8 +82,8 @@ def draw(table: Table, n_seeds: int, *, rng: np.random.Generator) -> Draw:
     by_seed = 100 * (last[best] - last) / (mean[best] - np.median(mean))
     by_seed[:, seeds[:n_seeds]] = np.nan
     regret = np.nanmean(by_seed, axis=1)
-    # What is cut off the mean is cut off each seed alike.
-    by_seed -= np.maximum(regret - 100, 0)[:, None]
+    # Beyond the median there is no more to lose, on no seed: a diverged loss has no scale.
+    by_seed[regret > 100] = np.where(np.isnan(by_seed[0]), np.nan, 100)
     curves = table.curves[order][:, seeds[:n_seeds]]
     return Draw(curves, by_seed[order], np.minimum(regret, 100)[order])
 
