@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks import funnels, peers, restated
+from benchmarks import funnels, peers, restated, small_studies
 from benchmarks.record import made_up
 from benchmarks.replay import Cell, main, methods, replay
 from benchmarks.report import (
@@ -264,3 +264,18 @@ def test_a_missing_folder_is_a_message(tmp_path: Path, capsys: pytest.CaptureFix
     with pytest.raises(SystemExit):
         main(["--curves", str(tmp_path / "nowhere")])
     assert "no folder of recorded curves" in capsys.readouterr().err
+
+
+def test_a_study_of_few_configs_ends_with_an_answer_and_its_cost(
+    capsys: pytest.CaptureFixture[str],
+):
+    table = made_up(12, 5, 9, rng=np.random.default_rng(0))
+    for kind in small_studies.POLICIES:
+        ended = small_studies.study(table, kind, 0)
+        # Every config's first epoch, and three finalists with every epoch and seed.
+        assert (12 - 3) / 9 + 9 <= ended.cost < 12 * 3
+        assert ended.regret < 100
+    assert small_studies.part(table, 40, 9, 0) is None
+    assert small_studies.part(table, 4, 3, 0).curves.shape == (4, 5, 3)
+    small_studies.main(["--repeats", "2"])
+    assert "made up, 40, 27" in capsys.readouterr().out
