@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from race_driver import Driver
 
+from tune_seeds import adaptive
 from tune_seeds.adaptive import LEAST_SHARE, N_PIONEERS, Adaptive
 from tune_seeds.ledger import Rung
 from tune_seeds.policy import Policy, SuccessiveHalving
@@ -100,6 +101,17 @@ def test_a_study_costs_about_what_successive_halving_does(
     # One full training more by intent, one more that was on its way, and those whose finalist
     # fell back while its seeds were trained.
     assert 0.8 * theirs <= epochs_of(steps) <= 1.05 * theirs + 4 * EPOCHS[-1]
+
+
+def test_the_last_configs_of_a_study_have_a_chance(monkeypatch: pytest.MonkeyPatch):
+    def promoted_at_the_end(kept: float) -> int:
+        monkeypatch.setattr(adaptive, "KEPT", kept)
+        steps = play(Adaptive(EPOCHS, 3, 4, 3), 40, 10_000)
+        last = steps.index(("g39", Rung(1, 1)))
+        return sum(rung == Rung(3, 1) for _, rung in steps[last:])
+
+    assert promoted_at_the_end(adaptive.KEPT) >= 2
+    assert promoted_at_the_end(0.0) == 0, "the share is spent before the last configs are seen"
 
 
 def test_with_every_group_a_finalist_the_race_ends_with_all_complete():
