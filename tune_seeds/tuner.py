@@ -6,46 +6,32 @@ import copy
 import dataclasses
 import os
 import secrets
-import time
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import PurePosixPath
 from typing import Any, Literal, Self, cast
 
 import pyarrow.fs
 from ray import tune
-from ray.train._internal.storage import (
-    get_fs_and_path,
-)
-from ray.tune import ResumeConfig, TuneError
-from ray.tune.execution.experiment_state import (
-    _find_newest_experiment_checkpoint,  # pyright: ignore[reportPrivateUsage]
-)
+from ray.train._internal.storage import get_fs_and_path
+from ray.tune import ResumeConfig
 
 from tune_seeds import options
 from tune_seeds.arguments import Arguments, in_words, place
 from tune_seeds.cluster import check_resources, concurrent_runs, start_ray
+from tune_seeds.execution import Execution
 from tune_seeds.field import OnSeedFailure
 from tune_seeds.header import Header, check_fresh_seeds, check_seeds
 from tune_seeds.journal import HEADER, exists, plain, read_bytes
 from tune_seeds.layout import lay_rungs, seeded
-from tune_seeds.ledger import Ledger
-from tune_seeds.lightning import LightningTrainer, logger_factories
+from tune_seeds.lightning import LightningTrainer
 from tune_seeds.location import joined, split
-from tune_seeds.loggers import ConfigLog
-from tune_seeds.places import free_leaked_places
 from tune_seeds.policy import SuccessiveHalving
-from tune_seeds.progress import Progress, quiet_ray, restore_call, resume_advice
-from tune_seeds.race import Confirm, Race
+from tune_seeds.progress import restore_call, resume_advice
 from tune_seeds.results import SeedResults
-from tune_seeds.schedule import SeedScheduler
-from tune_seeds.search import SeedSearch, SeedSearchGenerator
 from tune_seeds.statistics.aggregate import ScoreFunction, get_aggregate
-from tune_seeds.study import Study
-from tune_seeds.tensorboard import SeedTBXLoggerCallback
-from tune_seeds.trackers import filed
-from tune_seeds.trainable import Plan, SeededTrainable
+from tune_seeds.trainable import SeededTrainable
 from tune_seeds.verify import TRAINABLE, load_trainable, store_trainable
 
 
@@ -288,131 +274,26 @@ class SeedTuner:
         )
         if self._resume is None:
             self._write()
-        header = self._header
-        tune_config = self._arguments.tune_config
-        race = Race(
-            Ledger(header.seeds, header.metric, header.mode),
-            header.make_policy(),
-            get_aggregate(self._arguments.aggregate),
-            OnSeedFailure(header.on_seed_failure),
-            Confirm(header.confirm_seeds, header.confirm_top) if header.confirm_seeds else None,
-        )
-        study = Study(self._fs, self.path, race, slots)
-        searcher, constants, num_samples = options.make_searcher(
-            tune_config,
-            self._arguments.param_space,
-            header.metric,
-            header.mode,
-            cast(int, header.search_seed),
-        )
-        search = SeedSearch(study, searcher, constants, num_samples)
-        print(
-            f"{num_samples} configs on the seeds {', '.join(map(str, header.seeds))}; rungs "
-            f"(epochs x seeds): {' '.join(map(str, header.rungs))}; {self.path}",
-            flush=True,
-        )
-        left, start = "an error", time.monotonic()
-        try:
-            with quiet_ray(self._verbose()):
-                self._run(study, search, num_samples)
-            left = self._why_left(race, time.monotonic() - start)
-        except TuneError:
-            if study.fatal is not None:
-                raise study.fatal from None
-            raise
-        finally:
-            if self._trainable.workers:
-                # Trials that are ended in mid-epoch leave theirs behind.
-                free_leaked_places(self._trainable.workers, timeout_s=10)
-            search.tell()
-            if not race.done:
-                race.leave(left)
-            study.journal.close()
+        done = Execution(
+            self._header,
+            self._arguments,
+            self._trainable,
+            self._fs,
+            self.path,
+            slots,
+            self._resume,
+        ).carry_out()
         results = self.get_results()
-        if not race.done:
+        if not done:
             fs = self._arguments.run_config.storage_filesystem
             print(f"{results}\n\n{resume_advice(self._uri(), fs)}", flush=True)
         return results
-
-    def _why_left(self, race: Race, elapsed_s: float) -> str:
-        """By what Ray ended a study that is not done; it does not say, and raises for neither."""
-        run_config: Any = self._arguments.run_config
-        budget: Any = self._arguments.tune_config.time_budget_s
-        if isinstance(budget, timedelta):
-            budget = budget.total_seconds()
-        if budget is not None and elapsed_s >= budget:
-            return "the time budget"
-        if run_config.failure_config.fail_fast and race.failed:
-            return "a failed run (fail_fast)"
-        return "an interruption"
 
     def get_results(self) -> SeedResults:
         """The results so far, read from the experiment's journal."""
         fs = self._arguments.run_config.storage_filesystem
         path = self.path if fs is not None else self._uri()
         return SeedResults(path, fs, aggregate=self._arguments.aggregate)
-
-    def _run(self, study: Study, search: SeedSearch, num_samples: int) -> None:
-        tune_config = self._arguments.tune_config
-        run_config: Any = self._arguments.run_config  # Ray leaves its defaults unannotated
-        header = self._header
-        epochs = frozenset(rung.epochs for rung in header.rungs)
-        plan = Plan(epochs, header.rungs[-1].epochs)
-        function = self._trainable.function(plan)
-        if self._trainable.resources is not None:
-            function = tune.with_resources(function, cast(Any, self._trainable.resources))
-        resume = self._resume
-        if resume is not None and not _find_newest_experiment_checkpoint(self.path, self._fs):
-            resume = None  # killed before Ray's first snapshot: every trial is made anew
-        # tune.run is what tune.Tuner calls; the Tuner itself would pickle its own copies of the
-        # searcher and the scheduler, and restore those instead of what the journal knows.
-        tune.run(
-            function,
-            name=run_config.name,
-            config={},
-            num_samples=-1,  # the search ends itself
-            search_alg=SeedSearchGenerator(search),
-            scheduler=SeedScheduler(study, self._trainable),
-            storage_path=run_config.storage_path,
-            storage_filesystem=run_config.storage_filesystem,
-            time_budget_s=tune_config.time_budget_s,
-            trial_name_creator=tune_config.trial_name_creator,
-            trial_dirname_creator=tune_config.trial_dirname_creator,
-            reuse_actors=self._arguments.reuse_actors,
-            resume_config=resume,
-            max_failures=run_config.failure_config.max_failures,
-            fail_fast=run_config.failure_config.fail_fast,
-            checkpoint_config=run_config.checkpoint_config,
-            sync_config=run_config.sync_config,
-            log_to_file=run_config.log_to_file,
-            # In a notebook Ray's own would wipe what the cell has shown, at verbose=0 too.
-            progress_reporter=run_config.progress_reporter
-            or (tune.CLIReporter() if self._verbose() == 0 else None),
-            verbose=self._verbose(),
-            raise_on_failed_trial=False,
-            callbacks=[
-                *(filed(c, study, run_config.name) for c in run_config.callbacks or []),
-                ConfigLog(logger_factories(self._trainable), study, run_config.name),
-                SeedTBXLoggerCallback(
-                    study,
-                    self._arguments.param_space,
-                    tune_config.search_alg,
-                    header.time_attr,
-                ),
-                Progress(
-                    study,
-                    num_samples,
-                    reduction_factor=header.reduction_factor,
-                    n_finalists=header.n_finalists,
-                    n_confirm=len(header.confirm_seeds) * header.confirm_top,
-                    budget_s=_seconds(tune_config.time_budget_s),
-                ),
-            ],
-        )
-
-    def _verbose(self) -> int:
-        # RunConfig fills in Ray's default; what the user gave is kept beside it.
-        return int(getattr(self._arguments.run_config, "_verbose", None) or 0)
 
     def _write(self) -> None:
         self._fs.create_dir(self.path)
@@ -423,7 +304,3 @@ class SeedTuner:
     def _uri(self) -> str:
         run_config = self._arguments.run_config
         return joined(str(run_config.storage_path), cast(str, run_config.name))
-
-
-def _seconds(budget: float | timedelta | None) -> float | None:
-    return budget.total_seconds() if isinstance(budget, timedelta) else budget
