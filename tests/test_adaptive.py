@@ -12,6 +12,7 @@ from race_driver import Driver
 from tune_seeds import adaptive
 from tune_seeds.adaptive import LEAST_SHARE, N_PIONEERS, Adaptive
 from tune_seeds.ledger import Rung
+from tune_seeds.outlook import Outlook
 from tune_seeds.policy import Policy, SuccessiveHalving
 from tune_seeds.race import OnSeedFailure
 from tune_seeds.rungs import build_rungs
@@ -243,6 +244,16 @@ def test_a_dropped_group_neither_goes_on_nor_leads_until_it_is_revived():
     assert step.group != "a"
     policy.revived("a")
     assert policy.leader() == "a"
+
+
+def test_a_group_that_is_revived_on_its_way_up_is_on_its_way_again():
+    outlook = Outlook(EPOCHS, 3)
+    outlook.promoted("g0", Rung(9, 1))
+    assert list(outlook.climbing(1)) == ["g0"]
+    outlook.dropped("g0")
+    assert not list(outlook.climbing(1))
+    outlook.revived("g0")
+    assert list(outlook.climbing(1)) == ["g0"]
 
 
 @settings(deadline=None, max_examples=40)
