@@ -19,6 +19,10 @@ can show is no better.
 What Repeater reaches with 80 full trainings the default reaches with 8 on 7 of the 15. On two of
 the other eight no split of 8 trainings over the rungs does. The split that does it most often, were
 it known before, does on 9; and the lowest mean regret of any split is 15.1, the default's 17.4.
+
+On the table that it records itself (K 3 and 5) the default is above no peer by more than two errors
+in any of 8 cells, and reaches with 8 what Repeater reaches with 80. Its area is 5.0, as is that of
+ASHA with a fixed seed; Repeater's is 27.6.
 """
 
 from __future__ import annotations
