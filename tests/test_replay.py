@@ -12,6 +12,7 @@ from benchmarks.replay import Cell, main, methods, replay
 from benchmarks.report import (
     area,
     lost,
+    n_lost,
     over_seeds,
     picked_on_the_other_half,
     standard_error,
@@ -207,6 +208,16 @@ def test_repeats_on_the_same_seeds_do_not_make_a_difference_sure():
     assert over_seeds(evenly, nothing) == 0
     assert over_seeds(at_one, nothing) == pytest.approx(1.0)
     assert standard_error(np.nanmean(at_one, axis=1)) < 0.1
+
+
+def test_a_method_loses_a_cell_to_the_best_of_its_rivals_only():
+    noise = np.random.default_rng(0).normal(size=(200, 2, 1))
+    levels = {"good": (0.0, 5.0), "bad": (9.0, 9.0), "mixed": (5.0, 0.0)}
+    by_seed = {name: noise + np.array(level)[:, None] for name, level in levels.items()}
+    cell = Cell("t", 3, by_seed, np.zeros(200), funnels.Reached(*np.zeros((2, 200, 1))))
+    counts = [n_lost([cell], (0, 1), name, [o for o in levels if o != name]) for name in levels]
+    assert counts == [1, 2, 1]
+    assert n_lost([cell], (0, 1), "good", ["bad"]) == 0
 
 
 def test_a_mean_over_repeats_is_that_over_seeds():

@@ -63,7 +63,7 @@ def _train(config: dict[str, object], seed: int, n_epochs: int) -> list[float]:
     x, y = load_digits(return_X_y=True)
     order = np.random.default_rng(1).permutation(len(y))
     train, valid = order[:300], order[300:800]
-    model = MLPClassifier(random_state=seed, **config)  # type: ignore[arg-type]
+    model = MLPClassifier(random_state=seed, **config)
     curve = []
     with np.errstate(all="ignore"):
         for _ in range(n_epochs):

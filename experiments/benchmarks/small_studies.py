@@ -7,10 +7,10 @@ python experiments/benchmarks/small_studies.py                 # made-up curves 
 configs and end by themselves. Here are three seeds, η = 4, three finalists, two runs at a time, as
 ``SeedTuner`` would have it.
 
-With 12 configs the default costs 12 to 17 % more than the ladder and chooses better on nearly every
-table, by up to 28 % of (best − median). With 40 it costs 2 to 8 % more and chooses better by far
-where early epochs mislead (librispeech_deepspeech by 35, ogbg by 26 at 9 epochs), and worse by 0.5
-to 8 elsewhere.
+With 12 configs, ``--repeats 100``, the default costs 12 to 17 % more than the ladder and chooses
+better on nearly every table, by up to 28 % of (best − median). With 40 it costs 2 to 8 % more, and
+chooses better by far where early epochs mislead (librispeech_deepspeech by 35, ogbg by 26 at 9
+epochs), and up to 8 worse elsewhere.
 """
 
 from __future__ import annotations
