@@ -10,9 +10,7 @@ from typing import Any, cast
 
 import pyarrow.fs
 from ray import cloudpickle, tune
-from ray.train._internal.storage import (
-    StorageContext,  # pyright: ignore[reportPrivateUsage]
-)
+from ray.train._internal.storage import StorageContext
 from ray.tune.search.sample import Domain, Function
 
 from tune_seeds.journal import exists, read_bytes, write_atomically

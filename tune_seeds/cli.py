@@ -14,9 +14,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow.fs
-from ray.train._internal.storage import (
-    get_fs_and_path,  # pyright: ignore[reportPrivateUsage]
-)
+from ray.train._internal.storage import get_fs_and_path
 
 from tune_seeds import verify
 from tune_seeds.auditing import command as audit

@@ -22,9 +22,7 @@ from typing import Any, Protocol, cast
 import ray
 from ray import train, tune
 from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig, WorkerGroupError
-from ray.train._internal.session import (
-    get_session,  # pyright: ignore[reportUnknownVariableType]
-)
+from ray.train._internal.session import get_session
 from ray.train.lightning import RayDDPStrategy, RayLightningEnvironment
 from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback

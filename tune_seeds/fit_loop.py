@@ -20,9 +20,7 @@ from typing import Any, cast
 import torch
 from lightning import Trainer
 from lightning.fabric.utilities import move_data_to_device
-from lightning.pytorch.loops.fit_loop import (
-    _FitLoop,  # pyright: ignore[reportPrivateUsage]
-)
+from lightning.pytorch.loops.fit_loop import _FitLoop
 from torch.utils.data import DataLoader
 
 from tune_seeds.carried import Carried

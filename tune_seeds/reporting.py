@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ray import tune
-from ray.train._internal.session import (
-    get_session,  # pyright: ignore[reportUnknownVariableType]
-)
+from ray.train._internal.session import get_session
 
 logger = logging.getLogger(__name__)
 

@@ -16,9 +16,7 @@ from ray.experimental.internal_kv import (
     _internal_kv_initialized,  # pyright: ignore[reportPrivateUsage]
     _internal_kv_put,  # pyright: ignore[reportPrivateUsage]
 )
-from ray.train._internal.session import (
-    get_session,  # pyright: ignore[reportUnknownVariableType]
-)
+from ray.train._internal.session import get_session
 
 _PREFIX = "tune_seeds/run/"
 
