@@ -14,11 +14,9 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-import images
-import models
 from images import CIFAR10DataModule, DatasetError, DigitsDataModule
 from models import LitClassifier
-from ray import cloudpickle, tune
+from ray import tune
 
 from tune_seeds import LightningTrainer, SeedResults, SeedTuner
 
@@ -87,8 +85,6 @@ def main() -> None:
         probe.setup("fit")
     except DatasetError as error:
         raise SystemExit(f"error: {error}") from None
-    cloudpickle.register_pickle_by_value(images)
-    cloudpickle.register_pickle_by_value(models)
     space = {
         "lr": tune.grid_search(list(args.rates)),
         "optimizer": tune.grid_search(list(OPTIMIZERS)),

@@ -104,7 +104,7 @@ def aim_says(folder: Path, results: SeedResults) -> list[str]:
     repo = Repo(str(folder))
     lines = []
     for group in results.groups["group"]:
-        query = repo.query_runs(f"run.config_id == '{group}'", report_mode=0)
+        query = repo.query_runs(f"run.group == '{group}'", report_mode=0)
         runs = [collection.run for collection in query.iter_runs()]
         seeds = sorted(run["seed"] for run in runs if run["kind"] == "run")
         (own,) = [run for run in runs if run["kind"] == "config"]

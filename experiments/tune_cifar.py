@@ -2,7 +2,7 @@
 
 python experiments/tune_cifar.py --dataset digits
 python experiments/tune_cifar.py --data-dir cifar-10-batches-py --train-size 4000
-python experiments/tune_cifar.py --model resnet18 --epochs 27 --num-configs 40 --gpus-per-run 0.5
+python experiments/tune_cifar.py --model resnet18 --epochs 27 --num-configs 40
 """
 
 from __future__ import annotations
@@ -16,16 +16,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import images
-import models
 import numpy as np
-import ray
 from images import CIFAR10DataModule, DatasetError, DigitsDataModule, ImageDataModule
 from models import MODELS, LitClassifier
-from ray import cloudpickle, tune
+from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 
-from tune_seeds import LightningTrainer, NoCompleteGroupError, SeedTuner
+from tune_seeds import CommonFailureError, LightningTrainer, NoCompleteGroupError, SeedTuner
+from tune_seeds.engine.cluster import start_ray
 
 DATASETS: dict[str, type[ImageDataModule]] = {
     "cifar10": CIFAR10DataModule,
@@ -48,6 +46,14 @@ def seeds_at_rung(text: str) -> str | int:
     if text.isdecimal():
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is no number, 'adaptive', 'all' or 'ladder'")
+
+
+def gpus(text: str) -> str | float:
+    """The value of ``--gpus-per-run``."""
+    try:
+        return text if text == "auto" else float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor 'auto'") from error
 
 
 @dataclass
@@ -96,7 +102,15 @@ class Arguments:
     finalists: int = option(3, "configs that end with every epoch and every seed", type=int)
 
     cpus_per_run: float = option(1.0, "CPUs of a run, and its threads", type=float)
-    gpus_per_run: float = option(0.0, "GPUs of a run; 0.25 puts four runs on each GPU", type=float)
+    gpus_per_run: str | float = option(
+        "auto",
+        "GPUs of a run, or of each of its workers; 0.25 puts four runs on each GPU; auto: one if "
+        "the cluster has GPUs",
+        type=gpus,
+    )
+    num_workers: int = option(
+        1, "processes that train each run together, with DDP; each takes its CPUs and GPU", type=int
+    )
     storage_path: str = option("~/ray_results", "where studies are kept; shared by all nodes")
     name: str | None = option(
         None, "folder of the study in there; None makes one of data, model and time"
@@ -200,14 +214,11 @@ def main() -> None:
         parser.error(str(error))
     del data
 
-    # Other nodes have the packages, but not this folder.
-    cloudpickle.register_pickle_by_value(images)
-    cloudpickle.register_pickle_by_value(models)
     if args.ray_address is not None:
         try:
-            ray.init(address=args.ray_address)
-        except ConnectionError as error:
-            parser.exit(1, f"error: no Ray cluster at {args.ray_address}: {error}\n")
+            start_ray(args.ray_address)
+        except (ConnectionError, ValueError) as error:
+            parser.exit(1, f"error: {error}\n")
     name = args.name or f"{args.dataset}-{args.model}-{datetime.now():%Y-%m-%d-%H-%M-%S}"
     try:
         tuner = SeedTuner(
@@ -217,6 +228,7 @@ def main() -> None:
                 trainer_kwargs={"max_epochs": args.epochs},
                 cpus=args.cpus_per_run,
                 gpus=args.gpus_per_run,
+                num_workers=args.num_workers,
             ),
             seeds=args.seeds if args.num_seeds is None else args.num_seeds,
             param_space=search_space(args),
@@ -238,7 +250,11 @@ def main() -> None:
         )
     except (ValueError, FileExistsError) as error:
         parser.error(str(error))
-    results = tuner.fit()
+    try:
+        results = tuner.fit()
+    except (CommonFailureError, ConnectionError, ValueError) as error:
+        notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
+        parser.exit(1, f"error: {error}{notes}\n")
 
     try:
         best = results.best

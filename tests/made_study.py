@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow.fs
-
-from tune_seeds.field import OnSeedFailure
-from tune_seeds.header import Header
-from tune_seeds.journal import Journal
-from tune_seeds.ledger import Ledger, Rung
-from tune_seeds.race import Confirm, Decision, Race
+from tune_seeds.core.ledger import Ledger, RunKey
+from tune_seeds.core.rungs import Rung
+from tune_seeds.race.groups import OnSeedFailure
+from tune_seeds.race.race import Confirm, Race
 from tune_seeds.statistics.aggregate import get_aggregate
-
-#: What a run does at an epoch: a metric, or an exception that it fails with.
-Training = Callable[[Mapping[str, Any], int, int], float | Exception]
+from tune_seeds.store.directory import ExperimentDir
+from tune_seeds.store.journal import Journal
+from tune_seeds.store.study_spec import Header
+from tune_seeds.testing.driver import Driver, Train
 
 
 def make_study(
     path: Path,
     configs: list[dict[str, Any]],
-    train: Training,
+    train: Train,
     *,
     seeds: tuple[int, ...] = (47, 881, 123456789),
     rungs: tuple[Rung, ...] | None = None,
@@ -32,11 +29,12 @@ def make_study(
     confirm: Confirm | None = None,
     n_finalists: int = 3,
     policy: str = "halving",
+    metric_range: tuple[float, float] | None = None,
+    score: str = "last",
 ) -> str:
     """Race ``configs`` to the end, one run after the other, and leave the journal in ``path``."""
     rungs = rungs or (Rung(1, len(seeds)),)
     path.mkdir(parents=True, exist_ok=True)
-    fs = pyarrow.fs.LocalFileSystem()
     header = Header(
         seeds=seeds,
         metric="score",
@@ -54,42 +52,24 @@ def make_study(
         search_seed=0,
         param_space={},
         version="0",
+        metric_range=metric_range,
+        score=score,
     )
-    header.write(fs, str(path))
-    journal = Journal(fs, str(path))
+    header.write(ExperimentDir.at(path))
+    journal = Journal(ExperimentDir.at(path))
     race = Race(
-        Ledger(seeds, "score", mode),
+        Ledger(seeds, header.measure),
         header.make_policy(),
         get_aggregate(aggregate),
         OnSeedFailure(on_seed_failure),
         confirm,
         journal.append,
     )
-    left = list(configs)
-    epochs: dict[Any, int] = {}
-    while True:
-        race.promote_next()
-        if not race.queue:
-            if left:
-                race.add_group(left.pop(0))
-            elif race.exhausted:
-                break
-            else:
-                race.exhausted = True
-            continue
-        key = race.queue[0]
-        race.start(key)
+
+    def assign(key: RunKey) -> None:
         race.assign(key, f"{key.group}-{key.seed}", f"dir-{key.group}-{key.seed}")
-        decision = Decision.CONTINUE
-        while decision is Decision.CONTINUE:
-            epochs[key] = epochs.get(key, 0) + 1
-            result = train(race.ledger.configs[key.group], key.seed, epochs[key])
-            if isinstance(result, Exception):
-                race.fail(key, f"{type(result).__name__}: {result}")
-                break
-            decision = race.report(key, epochs[key], {"score": result})
-        if decision is Decision.FINISH:
-            race.complete(key)
+
+    Driver(race, configs, train, on_start=assign).run()
     journal.close()
     assert race.done
     return str(path)

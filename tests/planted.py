@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from typing import Any, ClassVar
@@ -356,4 +357,106 @@ def sound() -> dict[str, LightningTrainer]:
         "ResNet-18": trainer(ResNet18, Images),
         "LSTM": trainer(LSTM, Sequences),
         "transformer": trainer(Transformer, Sequences),
+    }
+
+
+# States, by whether they survive a pause into another process
+
+
+class Weighted(Net):
+    """The loss depends on what a subclass keeps."""
+
+    def training_step(self, batch, batch_index):
+        return super().training_step(batch, batch_index) * self.factor()
+
+    def factor(self) -> float:
+        return 1.0
+
+
+class KeepsByValue(Weighted):
+    def __init__(self):
+        super().__init__()
+        self.seen = {"steps": 0, "last": [0.5]}
+        self.draws = random.Random(3)
+
+    def factor(self):
+        self.seen["steps"] += 1
+        self.seen["last"].append(self.draws.random())
+        return 1 + 0.01 * self.seen["steps"] + self.seen["last"][-2]
+
+
+class PythonGenerator(Weighted):
+    def on_fit_start(self):
+        self.numbers = (1 + 0.1 * i for i in range(100))
+
+    def factor(self):
+        return next(self.numbers)
+
+
+class OpenFile(Weighted):
+    def on_fit_start(self):
+        self.lines = open(__file__)  # noqa: SIM115
+
+    def factor(self):
+        return 1 + len(self.lines.readline()) / 100
+
+
+class MadeClass(Weighted):
+    def on_train_epoch_end(self):
+        self.kept = type("Made", (), {"x": 1})()
+
+
+class CountsInItsClass(Weighted):
+    steps = 0
+
+    def on_fit_start(self):
+        CountsInItsClass.steps = 0
+
+    def factor(self):
+        CountsInItsClass.steps += 1
+        return 1 + 0.1 * self.steps
+
+
+HISTORY: list[float] = []
+
+
+class AppendsToAGlobal(Weighted):
+    def on_fit_start(self):
+        HISTORY.clear()
+
+    def factor(self):
+        HISTORY.append(0.1)
+        return 1 + sum(HISTORY)
+
+
+class CountsInTheEnvironment(Weighted):
+    def on_fit_start(self):
+        os.environ["PLANTED_STEPS"] = "0"
+
+    def factor(self):
+        os.environ["PLANTED_STEPS"] = str(int(os.environ["PLANTED_STEPS"]) + 1)
+        return 1 + 0.1 * int(os.environ["PLANTED_STEPS"])
+
+
+class FailsWhenItGoesOn(Weighted):
+    def configure_optimizers(self):
+        assert self.trainer.ckpt_path is None, "only a new fit has optimizers"
+        return super().configure_optimizers()
+
+
+def survivors() -> dict[str, LightningTrainer]:
+    """Trainings whose state a pause carries."""
+    return {"by value": trainer(KeepsByValue), "none": trainer()}
+
+
+def lossy() -> dict[str, tuple[LightningTrainer, str]]:
+    """Trainings that no pause can carry, and a part of the name of what would be lost."""
+    return {
+        "generator": (trainer(PythonGenerator), "model.numbers"),
+        "open file": (trainer(OpenFile), "model.lines"),
+        "made class": (trainer(MadeClass), "model.kept"),
+        "class attribute": (trainer(CountsInItsClass), "planted.CountsInItsClass.steps"),
+        "global list": (trainer(AppendsToAGlobal), "planted.HISTORY"),
+        "environment": (trainer(CountsInTheEnvironment), "metric train_loss"),
+        "fails": (trainer(FailsWhenItGoesOn), "the run"),
     }

@@ -17,11 +17,11 @@ from pictures.board import board
 from ray import tune
 
 from tune_seeds import SeedResults, SeedTuner
-from tune_seeds.events import GroupAdded, Reported, RunCompleted
-from tune_seeds.journal import decode
-from tune_seeds.ledger import Outcome
-from tune_seeds.search import SEARCH_STATE
-from tune_seeds.telling import lessons
+from tune_seeds.core.events import GroupAdded, Reported, RunCompleted
+from tune_seeds.core.ledger import Outcome
+from tune_seeds.engine.search import SEARCH_STATE
+from tune_seeds.engine.search_feedback import lessons
+from tune_seeds.store.codec import decode
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -54,6 +54,7 @@ def events(journal: Path) -> list:
     return [decode(line) for line in journal.read_bytes().splitlines()]
 
 
+@pytest.mark.versions
 @pytest.mark.parametrize("n_events", [1, 30, 60])
 def test_a_killed_study_goes_on_and_loses_nothing(storage: str, n_events: int):
     journal = kill_after(storage, n_events)
@@ -109,6 +110,7 @@ def test_a_finished_study_restores_to_the_same_results(storage: str, tmp_path: P
     assert SeedResults(moved).groups.equals(results.groups)
 
 
+@pytest.mark.versions
 @pytest.mark.parametrize("how", ["resume_errored", "restart_errored"])
 def test_failed_runs_are_tried_again_on_request(storage: str, tmp_path: Path, how: str):
     repaired = tmp_path / "repaired"

@@ -14,10 +14,10 @@ from made_study import make_study
 
 import tune_seeds
 from tune_seeds import NoCompleteGroupError, SeedResults
-from tune_seeds.integrity import IntegrityError
-from tune_seeds.ledger import Rung
-from tune_seeds.race import Confirm
+from tune_seeds.core.rungs import Rung
+from tune_seeds.race.race import Confirm
 from tune_seeds.statistics.confirmation import OverlappingSeedsError
+from tune_seeds.store.errors import IntegrityError
 
 SEEDS = (47, 881, 123456789)
 GRID = [{"lr": lr, "opt": opt} for lr in (0.1, 0.01) for opt in ("sgd", "adam")]
@@ -50,7 +50,7 @@ def test_best(results: SeedResults):
     assert best.std == pytest.approx(statistics.stdev(best.scores.values()))
     # t quantile of 2 degrees of freedom at 97.5 %: 4.302653
     half = 4.302653 * best.std / 3**0.5
-    low, high = best.interval
+    low, high = best.seeds_interval
     assert (low, high) == pytest.approx((best.mean - half, best.mean + half), rel=1e-4)
 
 
@@ -272,3 +272,56 @@ def test_seeds_at_different_epochs_are_refused(tmp_path: Path):
     )
     with pytest.raises(IntegrityError, match="different epochs up to 2x3: seed 881 has 1 of 2"):
         SeedResults(path)
+
+
+def test_the_answer_knows_of_the_selection_and_stays_in_its_range(tmp_path: Path):
+    def equal(config, seed, epoch):
+        return 0.98 + random.Random(f"{config['k']}/{seed}").gauss(0, 0.01)
+
+    configs = [{"k": k} for k in range(12)]
+    results = SeedResults(make_study(tmp_path / "s", configs, equal))
+    best = results.best
+    assert best.estimate < best.mean, "the best of equal ones is flattered"
+    narrow, wide = (high - low for low, high in (best.interval, best.seeds_interval))
+    assert narrow < wide
+    text = str(results)
+    assert f"expected on a fresh seed: {best.estimate:.5g}, 95% interval " in text
+    assert f"of these 3 seeds alone, chosen or not: {best.mean:.5g}, 95% interval " in text
+    row = results.groups.iloc[0]
+    assert (row["estimate"], row["low"]) == (best.estimate, best.interval.low)
+    assert row["seeds_low"] == best.seeds_interval.low
+    assert results.metric_range is None
+
+
+@pytest.mark.parametrize("mode", ["max", "min"])
+def test_a_declared_range_holds_every_interval(tmp_path: Path, mode: str):
+    def near_the_end(config, seed, epoch):
+        value = min(1.0, 0.97 + random.Random(f"{config['k']}/{seed}").gauss(0, 0.03))
+        return value if mode == "max" else 1 - value
+
+    configs = [{"k": k} for k in range(8)]
+    path = make_study(tmp_path / "s", configs, near_the_end, mode=mode, metric_range=(0.0, 1.0))
+    results = SeedResults(path)
+    frame = results.groups
+    for column in ("low", "high", "estimate", "seeds_low", "seeds_high"):
+        assert frame[column].between(0, 1).all()
+
+
+def test_a_range_that_the_runs_contradict_is_not_used_and_that_is_said(tmp_path: Path):
+    configs = [{"k": k} for k in range(5)]
+    path = make_study(
+        tmp_path / "s", configs, lambda *run: 100 * climbs(*run), metric_range=(0.0, 1.0)
+    )
+    results = SeedResults(path)
+    assert results.metric_range is None
+    assert results.best.estimate > 1
+    assert "metric_range=(0, 1) is not used: a run reported " in str(results)
+
+
+def test_a_study_of_before_there_was_a_range_still_reads(tmp_path: Path):
+    path = make_study(tmp_path / "s", GRID, train)
+    file = Path(path, "study.json")
+    header = json.loads(file.read_text())
+    del header["metric_range"]
+    file.write_text(json.dumps(header))
+    assert SeedResults(path).best.config == {"lr": 0.01, "opt": "sgd"}

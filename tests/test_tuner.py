@@ -25,9 +25,9 @@ from tune_seeds import (
     SeedResults,
     SeedTuner,
 )
-from tune_seeds.ledger import RunKey
-from tune_seeds.search import SEARCH_STATE
-from tune_seeds.telling import lessons
+from tune_seeds.core.ledger import RunKey
+from tune_seeds.engine.search import SEARCH_STATE
+from tune_seeds.engine.search_feedback import lessons
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -111,6 +111,7 @@ def lightning_study(tmp_path_factory: pytest.TempPathFactory, ray_session: None)
         run_config=tune.RunConfig(name="study", storage_path=str(folder)),
         seeds_per_rung=[1, 2, 3],
         n_finalists=2,
+        keep_checkpoints="all",
     )
     results = tuner.fit()
     return results, [json.loads(line) for line in heard.read_text().splitlines()]
@@ -156,6 +157,7 @@ def test_an_unknown_searcher_hears_one_final_score_per_config_and_never_a_seed(l
         assert result["val/loss"] == np.mean(values)
 
 
+@pytest.mark.versions
 def test_best_is_judged_on_every_seed_at_the_last_epoch(lightning_study):
     results, _ = lightning_study
     best = results.best
@@ -201,6 +203,7 @@ def test_runs_repeat_no_epoch_and_checkpoint_at_rungs_only(lightning_study):
         assert saved == [epoch for epoch in epochs if epoch in (1, 2, 4)]
 
 
+@pytest.mark.versions
 def test_pauses_leave_no_trace(lightning_study):
     import lightning
     import torch
@@ -236,6 +239,7 @@ def test_pauses_leave_no_trace(lightning_study):
     ]
 
 
+@pytest.mark.versions
 def test_a_plain_function_is_seeded_paused_and_resumed(storage: str):
     results = tune_walk(storage, seeds_per_rung="ladder").fit()
     assert (results.groups["state"] == "complete").sum() >= 2
@@ -271,6 +275,7 @@ def test_random_search_is_reproducible_and_grids_are_whole(storage: str):
     assert grid.best.config["x"] == 0.2
 
 
+@pytest.mark.versions
 def test_optuna_and_a_limit_on_concurrency(storage: str):
     results = tune_walk(
         storage,
@@ -363,6 +368,7 @@ def test_the_best_are_confirmed_on_fresh_seeds(storage: str):
         tune_walk(storage, "other", confirm_seeds=[47])
 
 
+@pytest.mark.versions
 def test_retries_come_before_a_failure(storage: str, tmp_path: Path):
     marker = str(tmp_path / "failed_once")
 

@@ -2,99 +2,51 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path, PurePosixPath
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow.fs
-from ray.train._internal.storage import get_fs_and_path
-from ray.tune import Checkpoint
 
-from tune_seeds.analysis import (
-    Contention,
-    FreshConfirmation,
-    SeedReport,
-    contention,
-    fresh_confirmation,
-    importance_table,
-    marginal_tables,
-    score_table,
-    seed_report,
-)
-from tune_seeds.completeness import Completeness, completeness
-from tune_seeds.environment import unwanted_differences
-from tune_seeds.field import OnSeedFailure
-from tune_seeds.header import Header
-from tune_seeds.integrity import check_integrity, rebuild, recorded_aggregate
-from tune_seeds.journal import read_events
-from tune_seeds.labels import flat
-from tune_seeds.ledger import Ledger, Outcome, Rung, RunKey
-from tune_seeds.race import Race
-from tune_seeds.results_json import to_json
-from tune_seeds.standing import ranking, standing
+from tune_seeds.analysis.group_summary import ranking, standing
+from tune_seeds.analysis.study_comparison import StudyComparison, compare_studies
+from tune_seeds.analysis.study_record import NoCompleteGroupError, StudyRecord
+from tune_seeds.core.ledger import Outcome
+from tune_seeds.handover.group_result import BestGroup, GroupResult
+from tune_seeds.handover.ray_words import last_reports
+from tune_seeds.handover.retraining import Retrained, retrained
+from tune_seeds.policies.base import Policy
 from tune_seeds.statistics.aggregate import ScoreFunction
-from tune_seeds.statistics.importance import Importances
-from tune_seeds.statistics.intervals import Interval, score_resolution
-from tune_seeds.statistics.marginals import Marginal
-from tune_seeds.summary import notebook_html, summary
+from tune_seeds.store.configs import load_configs
+from tune_seeds.store.own_policy import stored_policy
+from tune_seeds.views.explanation import explain
+from tune_seeds.views.json_document import to_json
+from tune_seeds.views.summary import notebook_html, summary
+
+__all__ = ["BestGroup", "GroupResult", "NoCompleteGroupError", "SeedResults"]
 
 
-class NoCompleteGroupError(RuntimeError):
-    """No config can be called best: each one failed, or none had come to a rung."""
-
-
-@dataclass(frozen=True, slots=True)
-class BestGroup:
-    """The config with the best score over the full list of seeds, after every epoch.
-
-    Of a study that was left before its end it is the config that leads, at its last complete rung.
-
-    Attributes:
-        group: its name.
-        config: the hyperparameters, without the seed.
-        score: the study's aggregate, by which it is best; the mean unless another was asked for.
-        mean: of the metric over the seeds of ``rung``.
-        std: sample standard deviation over the seeds (n − 1); nan with one seed.
-        interval: 95 % interval of ``score``, for seeds taken as a random sample; its ``method``
-            and ``caveat`` say what it can promise. It does not know that this config was chosen
-            as the best of many, which flatters it: see ``SeedResults.confirm``.
-        scores: seed → metric at the epochs of ``rung``.
-        checkpoints: seed → the newest checkpoint up to these epochs, None where none was reported.
-        failures: seed → why it failed, where the study goes on without it.
-        rung: where it is scored: the last one in a finished study.
-        complete: whether that is every epoch on every seed.
-    """
-
-    group: str
-    config: dict[str, Any]
-    score: float
-    mean: float
-    std: float
-    interval: Interval
-    scores: dict[int, float]
-    checkpoints: dict[int, Checkpoint | None]
-    failures: dict[int, str]
-    rung: Rung
-    complete: bool
-
-
-class SeedResults:
-    """The results of an experiment, read from its journal; no trial is needed for it.
+class SeedResults(StudyRecord):
+    """The results of an experiment, read from its journal; neither Ray nor a trial is needed.
 
     Args:
         path: the experiment's directory, local or any URI that Ray takes.
         storage_filesystem: the file system of ``path`` where it is a custom one.
         aggregate: the function that the study aggregated with, if it was the user's own; needed
             for its interval and its confirmation only, the scores are on record.
+        policy: the policy that steered the study, if it was the user's own, as it was given to
+            ``SeedTuner``; it matters for ``best`` of an unfinished study only, which is the best
+            config at the highest rung without it.
+        unpickle: load that policy, and let ``best.config`` hold the very objects that the runs
+            got, where JSON can't (``best.load_config()`` does so once). That runs code: only for
+            experiments of one's own. ``SeedTuner`` reads its own results so.
 
     Raises:
         FileNotFoundError: there is no experiment of this package.
         IntegrityError: the journal contradicts what the study declared.
+        CannotLoadPolicyError: with ``unpickle``, the user's policy is not importable here.
     """
 
     def __init__(
@@ -103,46 +55,15 @@ class SeedResults:
         storage_filesystem: pyarrow.fs.FileSystem | None = None,
         *,
         aggregate: str | ScoreFunction | None = None,
+        policy: Policy | None = None,
+        unpickle: bool = False,
     ) -> None:
-        self.path = str(path)
+        if unpickle and policy is None:
+            policy = stored_policy(path, storage_filesystem)
+        super().__init__(path, storage_filesystem, aggregate=aggregate, policy=policy)
         self._storage_filesystem = storage_filesystem
-        self._fs, self._fs_path = get_fs_and_path(self.path, storage_filesystem)
-        self.header = Header.read(self._fs, self._fs_path)
-        self.seeds = self.header.seeds
-        self.ledger = Ledger(self.seeds, self.header.metric, self.header.mode)
-        self.race = Race(
-            self.ledger,
-            self.header.make_policy(),
-            recorded_aggregate(self.header.aggregate, aggregate),
-            OnSeedFailure(self.header.on_seed_failure),
-        )
-        rebuild(self.race, read_events(self._fs, self._fs_path))
-        check_integrity(self.race)
-
-    @cached_property
-    def resolution(self) -> float:
-        """The step of the metric's values, such as 1/N for an accuracy over N examples."""
-        values = [
-            value
-            for group in self.race.groups.values()
-            for by_seed in group.values.values()
-            for value in by_seed.values()
-        ]
-        return score_resolution(np.array(values)) if values else 0.0
-
-    @property
-    def completeness(self) -> Completeness:
-        """How far the study has come; an unfinished one can be restored."""
-        return completeness(self.race, self.header.num_samples, self.header.n_finalists)
-
-    @property
-    def leader(self) -> str | None:
-        """The name of the group that ``best`` is, None where none can be called that."""
-        if not self.completeness.finished:
-            return self.race.policy.leader()
-        top = self.header.rungs[-1]
-        alive = (n for n in ranking(self.race, 1) if not self.race.groups[n].lost)
-        return next((name for name in alive if top in self.race.groups[name].scores), None)
+        # Now, so that results stay what they are where the experiment is moved.
+        self._configs = load_configs(self.directory) if unpickle else {}
 
     @property
     def best(self) -> BestGroup:
@@ -154,89 +75,150 @@ class SeedResults:
         Raises:
             NoCompleteGroupError: no group has a score; the message says what each lacks.
         """
-        name = self.leader
-        if name is None:
-            raise NoCompleteGroupError(
-                "no config can be called best, because each one failed or none has come to a rung:"
-                f"\n{self}"
-            )
-        found = standing(self.race, name, resolution=self.resolution)
-        assert found.rung is not None
-        seeds = self.seeds[: found.rung.n_seeds]
-        runs = {seed: self.ledger[RunKey(name, seed)] for seed in seeds}
-        return BestGroup(
-            group=name,
-            config=self.ledger.configs[name],
-            score=found.score,
-            mean=float(np.mean(list(found.values.values()))),
-            std=found.std,
-            interval=found.interval,
-            scores=found.values,
-            checkpoints={
-                seed: self._checkpoint(run.checkpoints, found.rung.epochs)
-                for seed, run in runs.items()
-            },
-            failures=found.failures,
-            rung=found.rung,
-            complete=found.rung == self.header.rungs[-1],
-        )
+        return BestGroup(**self._fields(super().best.group))
 
-    @property
-    def groups(self) -> pd.DataFrame:
-        """One row per config, best first: highest rung, then score; groups that failed last.
+    def group(self, name: str) -> GroupResult:
+        """One config at its last complete rung, as ``best`` describes the best one.
 
-        Columns: ``group``; ``config/…`` for each hyperparameter; ``state``; ``epochs`` and
-        ``n_seeds`` of the highest rung it is scored at (0 before the first); ``score``, the
-        aggregate, and ``mean``, ``std``, ``low`` and ``high`` (95 % interval of the score) of the
-        metric over exactly those seeds at exactly that epoch; ``score/SEED`` for each of them;
-        ``fresh/SEED`` for confirmation seeds; ``why``, what failed.
+        Before its first rung it has no score (nan), and ``rung`` is the one that it heads for.
+
+        Raises:
+            KeyError: the study has no such group.
         """
-        return pd.DataFrame([self._group_row(name) for name in ranking(self.race)])
+        return GroupResult(**self._fields(name))
 
-    def contenders(self, level: float = 0.95, rung: Rung | None = None) -> Contention:
-        """The configs that can't be told apart from the best, corrected for choosing among many.
+    def _fields(self, name: str) -> dict[str, Any]:
+        record = super().group(name)
+        values = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+        values["config"] = self._configs.get(record.group, record.config)
+        return values
+
+    def __len__(self) -> int:
+        """The number of configs."""
+        return len(self.race.groups)
+
+    def __iter__(self) -> Iterator[GroupResult]:
+        """The configs, best first, as ``groups`` lists them."""
+        return map(self.group, ranking(self.race))
+
+    def __getitem__(self, place: int) -> GroupResult:
+        """The config at a place of the ranking; 0 is the first, -1 the last.
+
+        Raises:
+            IndexError: the study has not so many configs.
+            TypeError: ``place`` is no whole number; ``group(name)`` takes a name.
+        """
+        if isinstance(place, bool) or not hasattr(place, "__index__"):
+            raise TypeError(
+                f"results[...] takes a place in the ranking, got {place!r}; a config is "
+                "results.group('g0001'), a run a row of results.runs"
+            )
+        return self.group(ranking(self.race)[place])
+
+    def get_best_result(
+        self,
+        metric: str | None = None,
+        mode: str | None = None,
+        scope: str = "last",
+        filter_nan_and_inf: bool = True,
+    ) -> BestGroup:
+        """``best``, by the name that Ray's ``ResultGrid`` has for it.
 
         Args:
-            level: probability with which the truly best config is among them; higher keeps more.
-            rung: compare the groups scored there; the last rung if None.
+            metric: the study's own; another one was not searched for.
+            mode: likewise.
+            scope: ``"last"``: configs are compared at the same epochs.
+            filter_nan_and_inf: True: a diverged seed never wins.
 
         Raises:
-            NothingToCompareError: no group has every seed at that rung.
+            ValueError: one of them is another; the message says what to write.
+            NoCompleteGroupError: as for ``best``.
         """
-        return contention(score_table(self.race, rung), level)
+        header = self.header
+        if (metric or header.metric, mode or header.mode) != (header.metric, header.mode):
+            raise ValueError(
+                f"the study was searched for {header.metric!r} ({header.mode}), and a config is "
+                f"the best by that; got metric={metric!r}, mode={mode!r}. To rank by something "
+                "else, sort the configs: sorted(results, key=lambda r: r.metrics[...])"
+            )
+        if scope != "last":
+            raise ValueError(
+                f"scope={scope!r} takes each run at an epoch of its own, and seeds are compared at "
+                "equal ones; leave it out, or look at best.metrics_dataframe"
+            )
+        if filter_nan_and_inf is not True:
+            raise ValueError(
+                "filter_nan_and_inf=False would let a diverged run win; what a diverged seed means "
+                "for its config is SeedTuner(on_seed_failure=...)"
+            )
+        return self.best
 
-    def seed_effect(self, rung: Rung | None = None) -> SeedReport:
-        """How much of the spread is config, seed and the rest, and whether choices depend on it.
+    def get_dataframe(
+        self, filter_metric: str | None = None, filter_mode: str | None = None
+    ) -> pd.DataFrame:
+        """One row for each run with every metric of its last report, as Ray's ``ResultGrid``.
+
+        The columns are the metrics, ``group``, ``trial_id``, ``logdir`` and ``config/…``, of which
+        ``config/seed`` is the seed. Runs of different rungs end at different epochs: compare
+        configs by ``groups`` or ``results[0].metrics``.
+
+        Args:
+            filter_metric: take the report in which this metric is best, instead of the last one.
+            filter_mode: ``"min"`` or ``"max"``; for the study's metric its own mode if None.
 
         Raises:
-            NothingToCompareError: no group has every seed at that rung.
+            ValueError: a mode without a metric, or a metric that no run has reported.
         """
-        return seed_report(score_table(self.race, rung))
-
-    def marginals(
-        self, level: float = 0.95, rung: Rung | None = None
-    ) -> dict[str, tuple[Marginal, ...]]:
-        """The effect of each hyperparameter's values, averaged over the others and over seeds.
-
-        Raises:
-            NothingToCompareError: no group has every seed at that rung.
-        """
-        return marginal_tables(score_table(self.race, rung), self.ledger.sign, level)
-
-    def importances(self, level: float = 0.95, rung: Rung | None = None) -> Importances:
-        """How much each hyperparameter matters, for searched spaces.
-
-        The groups of a low rung are many and were chosen by nobody; the finalists are few.
-
-        Raises:
-            NothingToCompareError: no group has every seed at that rung.
-        """
-        return importance_table(score_table(self.race, rung), level)
+        return last_reports(self, filter_metric, filter_mode)
 
     @property
-    def confirmation(self) -> FreshConfirmation | None:
-        """The best configs on fresh seeds; None where none were asked for."""
-        return fresh_confirmation(self.race, 0.95)
+    def retrained(self) -> list[Retrained]:
+        """What ``best.retrain()`` has trained in this experiment, the oldest first."""
+        return retrained(self.directory)
+
+    @property
+    def experiment_path(self) -> str:
+        """The directory of the experiment, on its file system."""
+        return self.directory.path
+
+    @property
+    def filesystem(self) -> pyarrow.fs.FileSystem:
+        """The file system of the experiment."""
+        return self.directory.fs
+
+    @property
+    def errors(self) -> list[str]:
+        """Why runs failed, by group and seed."""
+        runs = self.ledger.items()
+        return [f"{k.group}, seed {k.seed}: {run.error}" for k, run in runs if run.error]
+
+    @property
+    def num_errors(self) -> int:
+        """The number of runs that failed."""
+        return sum(run.outcome is Outcome.FAILED for run in self.ledger.values())
+
+    @property
+    def num_terminated(self) -> int:
+        """The number of runs that came to their end or were stopped."""
+        ended = (Outcome.COMPLETED, Outcome.STOPPED)
+        return sum(run.outcome in ended for run in self.ledger.values())
+
+    def compare(self, other: StudyRecord, level: float = 0.95) -> StudyComparison:
+        """The difference of this study's best config and another's, paired over common seeds.
+
+        Where both were confirmed on common fresh seeds, these are taken, since they chose neither.
+        ``print`` shows it, with what differs between the studies and their search spaces.
+
+        Args:
+            other: results of the other study, with the same metric; B of the difference A - B.
+            level: of the interval, in (0, 1).
+
+        Raises:
+            ValueError: the studies follow different metrics, or in different directions.
+            NothingToCompareError: the bests share no seed, or were scored at different epochs.
+            NoCompleteGroupError: one of the studies has no best config.
+        """
+        return compare_studies(self, other, level)
 
     def confirm(
         self,
@@ -260,70 +242,49 @@ class SeedResults:
             NoCompleteGroupError: no config has every epoch on every seed, so there is nothing to
                 confirm; restore the study first.
         """
-        from tune_seeds.tuner import SeedTuner  # which imports the results
+        from tune_seeds.launch import confirmation  # it takes Ray's time to import
 
         if not self.completeness.n_complete:
             raise NoCompleteGroupError(
                 f"no config has all {len(self.seeds)} seeds at the last rung "
                 f"({self.header.rungs[-1]}), so there is nothing to confirm:\n{self}"
             )
-        return SeedTuner.confirm(
+        study = confirmation(
             self.path, seeds, top, trainable, storage_filesystem=self._storage_filesystem
         )
+        study.run()
+        return SeedResults(
+            self.path,
+            self._storage_filesystem,
+            aggregate=study.arguments.aggregate,
+            policy=study.policy,
+            unpickle=bool(self._configs),
+        )
+
+    def explain(self) -> str:
+        """Five sentences in plain words that a paper can quote.
+
+        What is best, how sure that is, what was compared, what seeds changed, and what would change
+        the answer; each number is one that the methods of this object give.
+        """
+        return explain(self)
+
+    def to_frame(self) -> pd.DataFrame:
+        """``groups``: one row per config, best first."""
+        return self.groups
 
     def to_json(self) -> str:
         """Everything above as one JSON document; ``results.schema.json`` describes it."""
         return to_json(self)
-
-    @property
-    def runs(self) -> pd.DataFrame:
-        """One row per run that was started: group, seed, epochs, metric, outcome, where it is."""
-        rows: list[dict[str, Any]] = []
-        for key, run in self.ledger.items():
-            if run.trial_id is None:
-                continue
-            last = run.last_epoch
-            checkpoint = run.checkpoints[max(run.checkpoints)] if run.checkpoints else None
-            rows.append(
-                {
-                    "group": key.group,
-                    "seed": key.seed,
-                    **self._config_columns(key.group),
-                    "epochs": last,
-                    self.header.metric: self.ledger.sign * run.curve[last] if last else math.nan,
-                    "outcome": "unfinished" if run.outcome is None else str(run.outcome),
-                    "error": run.error or "",
-                    "trial_id": run.trial_id,
-                    "path": self._join(run.trial_dir) if run.trial_dir else None,
-                    "checkpoint": self._join(checkpoint) if checkpoint else None,
-                }
-            )
-        return pd.DataFrame(rows)
-
-    @property
-    def environment_differences(self) -> dict[str, dict[str, dict[Any, list[int]]]]:
-        """What the runs of a group differ in beside the seed; empty where all were run alike.
-
-        Returns:
-            group → entry of the environment record (``packages/torch``, ``device``, …) → value →
-            the seeds that ran with it.
-        """
-        found: dict[str, dict[str, dict[Any, list[int]]]] = {}
-        for group in self.ledger.configs:
-            runs = {seed: self.ledger[RunKey(group, seed)] for seed in self.seeds}
-            records = {s: run.environment for s, run in runs.items() if run.environment is not None}
-            differences = unwanted_differences(records)
-            if differences:
-                found[group] = differences
-        return found
 
     def report(self, path: str | Path) -> Path:
         """Write a report: ``.html``, one file that opens offline; ``.md`` or ``.tex``, the ranking.
 
         Raises:
             ValueError: ``path`` has another ending.
+            FileNotFoundError: its folder does not exist; none is made.
         """
-        from tune_seeds.report import write_report  # it takes Plotly's time to import
+        from tune_seeds.views.report import write_report  # it takes Plotly's time to import
 
         return write_report(self, path)
 
@@ -340,40 +301,3 @@ class SeedResults:
     def _repr_html_(self) -> str:
         """The groups as a table, for notebooks, and what can be said of the best."""
         return notebook_html(self)
-
-    def _group_row(self, name: str) -> dict[str, Any]:
-        row = standing(self.race, name, resolution=self.resolution)
-        values = list(row.values.values())
-        fresh = {seed: self.ledger.get(RunKey(name, seed)) for seed in self.ledger.fresh_seeds}
-        return {
-            "group": name,
-            **self._config_columns(name),
-            "state": str(row.state),
-            "epochs": 0 if row.rung is None else row.rung.epochs,
-            "n_seeds": len(values),
-            "score": row.score,
-            "mean": float(np.mean(values)) if values else math.nan,
-            "std": row.std,
-            "low": row.interval.low,
-            "high": row.interval.high,
-            **{f"score/{seed}": value for seed, value in row.values.items()},
-            **{
-                f"fresh/{seed}": self.ledger.sign * run.curve[run.last_epoch]
-                for seed, run in fresh.items()
-                if run is not None and run.outcome is Outcome.COMPLETED
-            },
-            "why": "; ".join(f"seed {seed}: {error}" for seed, error in row.failures.items()),
-        }
-
-    def _config_columns(self, name: str) -> dict[str, Any]:
-        return {f"config/{k}": v for k, v in flat(self.ledger.configs[name]).items()}
-
-    def _checkpoint(self, checkpoints: dict[int, str], epochs: int) -> Checkpoint | None:
-        newest = max((epoch for epoch in checkpoints if epoch <= epochs), default=None)
-        if newest is None:
-            return None
-        path = PurePosixPath(self._fs_path) / checkpoints[newest]
-        return Checkpoint(str(path), filesystem=self._fs)
-
-    def _join(self, relative: str) -> str:
-        return str(PurePosixPath(self._fs_path) / relative)

@@ -1,3 +1,4 @@
+# pyright: basic, reportArgumentType=false
 """A run outside of Ray: as a plain Lightning script, and as ours torn down and resumed.
 
     python -m benchmarks.exact_runs NAME LR SEED FILE
@@ -14,6 +15,7 @@ import functools
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -24,21 +26,30 @@ from pathlib import Path
 
 import lightning
 import torch
-from benchmarks.exact_models import CASES, EPOCHS, Case
+from benchmarks import exact_models
+from benchmarks.exact_models import EPOCHS, Case, KillOnce
+from benchmarks.exact_reports import REPORTS
+from benchmarks.exact_states import LARGE_STATES, STATES
 
 from tune_seeds import LightningTrainer, SeedResults
-from tune_seeds.environment import PROCESS_VARIABLES, fingerprint
-from tune_seeds.trainable import Plan
+from tune_seeds.core.ledger import RunKey
+from tune_seeds.core.process_variables import PROCESS_VARIABLES
+from tune_seeds.training.fingerprint import fingerprint
+from tune_seeds.training.reporting import RESTARTS
+from tune_seeds.training.trainable import Plan
 
 SEED = 881
+
+CASES = {**exact_models.CASES, **STATES, **REPORTS, **LARGE_STATES}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to: metrics by epoch, and a hash of the final weights."""
+    """What a run came to: metrics by epoch, a hash of the final weights, what no pause keeps."""
 
     metrics: dict[int, dict[str, float]]
     weights: str
+    said: str = ""
 
     def first_difference(self, other: Outcome) -> str | None:
         for epoch in sorted({*self.metrics, *other.metrics}):
@@ -116,6 +127,29 @@ def trainer_of(case: Case, *extra: lightning.Callback) -> LightningTrainer:
     )
 
 
+def _module_of(case: str, lr: float) -> lightning.LightningModule:
+    return CASES[case].module(lr=lr)
+
+
+class OneOfMany(LightningTrainer):
+    """Trains the case that a config names, so that one study trains all of them, mixed.
+
+    Args:
+        flags: a directory in which each case notes that its process was killed; None: none is.
+    """
+
+    def __init__(self, flags: str | None = None) -> None:
+        super().__init__(_module_of, trainer_kwargs={"max_epochs": EPOCHS})
+        self._flags = flags
+
+    def build(self, config):
+        case = CASES[config["case"]]
+        name = re.sub(r"\W", "-", config["case"])
+        kills = [] if self._flags is None else [KillOnce(f"{self._flags}/{name}", 4)]
+        others = {key: value for key, value in config.items() if key != "case"}
+        return trainer_of(case, *kills).build({**case.config, **others})
+
+
 class _Paused(BaseException):
     pass
 
@@ -125,6 +159,7 @@ def retrained(case: Case, pauses: tuple[int, ...], seed: int = SEED) -> Outcome:
     trainer = trainer_of(case)
     plan = Plan(frozenset(pauses), EPOCHS)
     metrics: dict[int, dict[str, float]] = {}
+    said: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
 
         def report(
@@ -134,8 +169,10 @@ def retrained(case: Case, pauses: tuple[int, ...], seed: int = SEED) -> Outcome:
         ) -> None:
             epoch = int(reported["epoch"])
             metrics[epoch] = {k: v for k, v in reported.items() if k != "epoch"}
-            if save is not None:
-                directory = Path(folder) / str(epoch)
+            if fingerprints.get(RESTARTS):
+                said.append(fingerprints["lost"])
+            directory = Path(folder) / str(epoch)
+            if save is not None and not directory.exists():  # it was paused there before
                 directory.mkdir()
                 save(directory)
                 if epoch < EPOCHS:
@@ -150,7 +187,8 @@ def retrained(case: Case, pauses: tuple[int, ...], seed: int = SEED) -> Outcome:
                 checkpoint = pause.args[0]
                 torch.rand(17)  # another run uses the process in between
                 continue
-            return Outcome(metrics, fingerprint(dict(fitted.lightning_module.state_dict())))
+            weights = fingerprint(dict(fitted.lightning_module.state_dict()))
+            return Outcome(metrics, weights, "; ".join(dict.fromkeys(said)))
 
 
 def with_lr(case: Case, lr: float) -> Case:
@@ -180,8 +218,12 @@ def reference(name: str, lr: float, seed: int) -> Outcome:
     return Outcome(metrics, written["weights"])
 
 
-def outcomes(results: SeedResults) -> Iterator[tuple[float, int, Outcome]]:
-    """Learning rate, seed and outcome of every run of a study that was trained to its end."""
+def outcomes(results: SeedResults) -> Iterator[tuple[RunKey, Outcome]]:
+    """The outcome of every run of a study, all of which were trained to their ends.
+
+    Raises:
+        RuntimeError: one was not.
+    """
     for key, run in results.ledger.items():
         if run.last_epoch < EPOCHS:
             raise RuntimeError(f"{key} stopped at epoch {run.last_epoch}: {run.error}\n{results}")
@@ -192,11 +234,7 @@ def outcomes(results: SeedResults) -> Iterator[tuple[float, int, Outcome]]:
             epoch: {k: v for k, v in values.items() if k not in ignored}
             for epoch, values in run.reports.items()
         }
-        yield (
-            results.ledger.configs[key.group]["lr"],
-            key.seed,
-            Outcome(metrics, fingerprint(weights)),
-        )
+        yield key, Outcome(metrics, fingerprint(weights))
 
 
 def main(name: str, lr: str, seed: str, file: str) -> None:

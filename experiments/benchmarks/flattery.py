@@ -12,27 +12,32 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.race_method import RaceMethod
 from benchmarks.tables import Table, read_tables
 
-from tune_seeds.policy import SuccessiveHalving
-from tune_seeds.rungs import build_rungs, milestones
+from tune_seeds.core.ledger import Ledger
+from tune_seeds.core.metric import Metric
+from tune_seeds.core.rungs import build_rungs, milestones
+from tune_seeds.policies.successive_halving import SuccessiveHalving
+from tune_seeds.race.race import Race
 from tune_seeds.statistics.confirmation import confirmation
+from tune_seeds.testing.driver import Driver
 
 
 def winner(curves: np.ndarray, seeds_per_rung: str) -> int:
     """The best config of a race to its end, judged on every tuning seed."""
     n_epochs, n_seeds = curves.shape[2], curves.shape[1]
     rungs = build_rungs(milestones(n_epochs, 1, 3), n_seeds, seeds_per_rung)
-    method = RaceMethod(curves.shape, SuccessiveHalving(rungs, 3, 3))
-    while (job := method.ask()) is not None:
-        method.tell(job, curves[job.config, job.seed, job.start : job.stop].tolist())
-    race = method.race
+    race = Race(
+        Ledger(range(n_seeds), Metric("value", "max")), SuccessiveHalving(rungs, 3, 3), fmean
+    )
+    configs = [{"config": config} for config in range(len(curves))]
+    Driver(race, configs, lambda c, seed, epoch: float(curves[c["config"], seed, epoch - 1])).run()
     complete = [name for name, group in race.groups.items() if rungs[-1] in group.scores]
     best = max(complete, key=lambda name: race.groups[name].scores[rungs[-1]])
     return int(race.ledger.configs[best]["config"])

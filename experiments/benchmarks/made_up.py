@@ -14,17 +14,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pyarrow.fs
 
-from tune_seeds.field import OnSeedFailure
-from tune_seeds.header import Header
-from tune_seeds.journal import plain
-from tune_seeds.ledger import Ledger, Rung, RunKey
-from tune_seeds.race import Confirm, Decision, Race
-from tune_seeds.rungs import build_rungs, milestones
+from tune_seeds.core.jsonable import plain
+from tune_seeds.core.ledger import Ledger, RunKey
+from tune_seeds.core.metric import Metric
+from tune_seeds.core.rungs import Rung, build_rungs, milestones
+from tune_seeds.race.groups import OnSeedFailure
+from tune_seeds.race.race import Confirm, Decision, Race
 from tune_seeds.statistics.aggregate import get_aggregate
-from tune_seeds.study import Study
-from tune_seeds.tensorboard import SeedTBXLoggerCallback
+from tune_seeds.store.directory import ExperimentDir
+from tune_seeds.store.live_study import Study
+from tune_seeds.store.study_spec import Header
+from tune_seeds.views.tensorboard.callback import SeedTBXLoggerCallback
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def steps(path: Path, made: MadeUp) -> Iterator[Study]:
                 number = len(race.groups)
                 numbers[race.add_group(dict(made.configs[number]))] = number
             elif not race.queue:
-                race.exhausted = True
+                race.exhaust()
                 race.promote_next()
             if not race.queue:
                 break
@@ -121,7 +122,6 @@ def steps(path: Path, made: MadeUp) -> Iterator[Study]:
 
 def _open(path: Path, made: MadeUp, rungs: tuple[Rung, ...]) -> tuple[Study, SeedTBXLoggerCallback]:
     path.mkdir(parents=True)
-    fs = pyarrow.fs.LocalFileSystem()
     header = Header(
         seeds=tuple(made.seeds),
         metric=made.metric,
@@ -140,15 +140,15 @@ def _open(path: Path, made: MadeUp, rungs: tuple[Rung, ...]) -> tuple[Study, See
         param_space=plain(dict(made.space or {})),
         version="0.1.0",
     )
-    header.write(fs, str(path))
+    header.write(ExperimentDir.at(path))
     race = Race(
-        Ledger(made.seeds, made.metric, "max"),
+        Ledger(made.seeds, Metric(made.metric, "max")),
         header.make_policy(),
         get_aggregate(made.aggregate),
         OnSeedFailure(made.on_seed_failure),
         Confirm(tuple(made.confirm_seeds), 2) if made.confirm_seeds else None,
     )
-    study = Study(fs, str(path), race)
+    study = Study(ExperimentDir.at(path), race)
     return study, SeedTBXLoggerCallback(study, made.space or {})
 
 

@@ -17,8 +17,8 @@ if __name__ == "__main__":  # run as a file, not as a module
 from benchmarks.race_method import RaceMethod
 from benchmarks.record import made_up
 
-from tune_seeds.adaptive import Adaptive
-from tune_seeds.rungs import milestones
+from tune_seeds.core.rungs import milestones
+from tune_seeds.policies.adaptive import Adaptive
 
 N_EPOCHS, N_SEEDS, ETA = 27, 3, 3
 

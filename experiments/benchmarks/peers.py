@@ -20,7 +20,7 @@ from benchmarks.simulate import Job
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 from ray.tune.search import Repeater, Searcher
 
-from tune_seeds.rungs import milestones
+from tune_seeds.core.rungs import milestones
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 

@@ -1,4 +1,4 @@
-"""The package's own policies in the replay: the same race as the live scheduler drives."""
+"""The package's own policies as methods of the replay: the race is the one that Ray drives."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 
 from benchmarks.simulate import Job
 
-from tune_seeds.ledger import Ledger, Rung, RunKey
-from tune_seeds.policy import Policy
-from tune_seeds.race import Decision, Race
-
-METRIC = "value"
+from tune_seeds.core.ledger import Ledger, RunKey
+from tune_seeds.core.metric import Metric
+from tune_seeds.core.rungs import Rung
+from tune_seeds.policies.base import Policy
+from tune_seeds.race.race import Race
+from tune_seeds.testing.driver import Driver
 
 
 class RaceMethod:
@@ -23,6 +24,7 @@ class RaceMethod:
         policy: who goes on.
         leader: the group that would be the answer now; without it the best score at the highest
             rung that any group has reached.
+        n_slots: jobs that run at once.
     """
 
     def __init__(
@@ -30,56 +32,37 @@ class RaceMethod:
         shape: tuple[int, int, int],
         policy: Policy,
         leader: Callable[[], str | None] | None = None,
+        n_slots: int = 1,
     ) -> None:
-        self._n_configs, n_seeds, _ = shape
-        self.race = Race(Ledger(range(n_seeds), METRIC, "max"), policy, statistics.fmean)
-        self._trained: dict[RunKey, int] = {}
+        n_configs, n_seeds, _ = shape
+        race = Race(Ledger(range(n_seeds), Metric("value", "max")), policy, statistics.fmean)
+        configs = [{"config": config} for config in range(n_configs)]
+        self.race = race
+        self._driver = Driver(race, configs, _never_called, n_slots=n_slots)
         self._going: deque[RunKey] = deque()
         self._leader = leader or self._highest
 
     def ask(self) -> Job | None:
         """What the race gives a free slot."""
-        if self._going:
-            return self._job(self._going.popleft())
-        race = self.race
-        race.promote_next()
-        if not race.queue and not race.exhausted:
-            if len(race.groups) < self._n_configs:
-                race.add_group({"config": len(race.groups)})
-            else:
-                race.exhausted = True
-                race.promote_next()
-        race.news.clear()
-        if not race.queue:
+        key = self._going.popleft() if self._going else self._driver.take()
+        if key is None:
             return None
-        key = race.queue[0]
-        race.start(key)
-        return self._job(key)
+        config = int(self.race.ledger.configs[key.group]["config"])
+        return Job(config, key.seed, self._driver.slots[key], self.race.target(key))
 
     def tell(self, job: Job, values: Sequence[float]) -> None:
-        """Report every epoch."""
-        race = self.race
+        """Report every epoch, until the race stops the run of a group that can't win any more."""
         key = RunKey(_name(job.config), job.seed)
-        decision = Decision.CONTINUE
-        last = job.start + len(values)
-        for epoch, value in enumerate(values, start=job.start + 1):
-            decision = race.report(key, epoch, {METRIC: value})
-        self._trained[key] = last
-        if decision is Decision.CONTINUE:
+        for value in values:
+            if key in self._driver.slots:
+                self._driver.report(key, value)
+        if key in self._driver.slots:
             self._going.append(key)
-        elif decision is Decision.FINISH:
-            race.complete(key)
-        elif decision is Decision.STOP:
-            race.stop(key)
 
     def best(self) -> int | None:
         """The config of the leading group."""
         leader = self._leader()
         return None if leader is None else int(self.race.ledger.configs[leader]["config"])
-
-    def _job(self, key: RunKey) -> Job:
-        config = int(self.race.ledger.configs[key.group]["config"])
-        return Job(config, key.seed, self._trained.get(key, 0), self.race.target(key))
 
     def _highest(self) -> str | None:
         def standing(group: str) -> tuple[Rung, float]:
@@ -91,3 +74,7 @@ class RaceMethod:
 
 def _name(config: int) -> str:
     return f"g{config + 1:04d}"
+
+
+def _never_called(config: object, seed: int, epoch: int) -> float:
+    raise AssertionError("values come from the table")

@@ -3,26 +3,7 @@
 python experiments/benchmarks/replay.py --curves DIR    # recorded curves, a folder per source
 python experiments/benchmarks/replay.py                 # a table that it records itself
 
-On 15 pairs of a table and a number of seeds (3 or 5), 200 repeats, one run trained at once, the
-default's normalised area under regret over budgets of 5 to 80 full trainings is 9.3 % of (best −
-median config); that of successive halving on a ladder of seeds 15.1, of the best peer, the seed as
-a hyperparameter of random search, 15.4, of ASHA with a fixed seed 17.2, of Hyperband and the ten
-best on all seeds 18.2, of SMAC3 23.7, of Ray's Repeater 34.2. Its constants were chosen on these
-tables.
-
-At budgets of 10 and more it is not above the best peer of a cell by more than two Monte Carlo
-errors in 36 of 60 cells; a peer is not above the best of the others in 2 to 18. In each of the 24
-the difference is within two standard errors once the table's few seeds are counted as a sample:
-other seeds could turn it. In 18 of them the config that is best on everything the search's seeds
-can show is no better.
-
-What Repeater reaches with 80 full trainings the default reaches with 8 on 7 of the 15. On two of
-the other eight no split of 8 trainings over the rungs does. The split that does it most often, were
-it known before, does on 9; and the lowest mean regret of any split is 15.1, the default's 17.4.
-
-On the table that it records itself (K 3 and 5) the default is above no peer by more than two errors
-in any of 8 cells, and reaches with 8 what Repeater reaches with 80. Its area is 5.0, as is that of
-ASHA with a fixed seed; Repeater's is 27.6.
+``RESULTS.md`` has what it was seen to show.
 """
 
 from __future__ import annotations
@@ -44,15 +25,15 @@ from jaxtyping import Float
 if __name__ == "__main__":  # run as a file, not as a module
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import funnels, peers, report, restated
+from benchmarks import funnels, peers, report, restated, wide
 from benchmarks.race_method import RaceMethod
 from benchmarks.record import cache_folder, made_up, recorded_digits
 from benchmarks.simulate import Draw, Method, draw, simulate
 from benchmarks.tables import Table, read_tables
 
-from tune_seeds.adaptive import Adaptive
-from tune_seeds.policy import SuccessiveHalving
-from tune_seeds.rungs import build_rungs, milestones
+from tune_seeds.core.rungs import build_rungs, milestones
+from tune_seeds.policies.adaptive import Adaptive
+from tune_seeds.policies.successive_halving import SuccessiveHalving
 
 Shape = tuple[int, int, int]
 ETA = 3
@@ -63,12 +44,12 @@ class Entry:
     """A method in the replay.
 
     Attributes:
-        make: builds it for a shape, a budget and a generator.
+        make: builds it for a shape, a budget, a number of slots and a generator.
         ours: whether it is one of this package's policies.
         knows_budget: it plans with its budget, so it is run once for each.
     """
 
-    make: Callable[[Shape, float, np.random.Generator], Method]
+    make: Callable[[Shape, float, int, np.random.Generator], Method]
     ours: bool = False
     knows_budget: bool = False
 
@@ -97,18 +78,18 @@ class Cell:
         return {name: np.nanmean(x, axis=2) for name, x in self.by_seed.items()}
 
 
-def fixed(kind: str, shape: Shape, budget: float, rng: np.random.Generator) -> Method:
+def fixed(kind: str, shape: Shape, budget: float, n_slots: int, rng: np.random.Generator) -> Method:
     """Asynchronous halving over given rungs; every group is a finalist, so it uses any budget."""
     n_configs, n_seeds, n_epochs = shape
     rungs = build_rungs(milestones(n_epochs, 1, ETA), n_seeds, kind)
-    return RaceMethod(shape, SuccessiveHalving(rungs, ETA, n_configs))
+    return RaceMethod(shape, SuccessiveHalving(rungs, ETA, n_configs), n_slots=n_slots)
 
 
-def adaptive(shape: Shape, budget: float, rng: np.random.Generator) -> Method:
+def adaptive(shape: Shape, budget: float, n_slots: int, rng: np.random.Generator) -> Method:
     """The default; every group is a finalist, so it uses any budget."""
     n_configs, n_seeds, n_epochs = shape
     policy = Adaptive(milestones(n_epochs, 1, ETA), n_seeds, ETA, n_configs)
-    return RaceMethod(shape, policy, policy.leader)
+    return RaceMethod(shape, policy, policy.leader, n_slots)
 
 
 def methods() -> dict[str, Entry]:
@@ -117,32 +98,38 @@ def methods() -> dict[str, Entry]:
         "adaptive": Entry(adaptive, ours=True),
         "ladder": Entry(partial(fixed, "ladder"), ours=True),
         "all seeds": Entry(partial(fixed, "all"), ours=True),
-        "ASHA random seed": Entry(lambda s, b, rng: peers.RayAsha(s, seed=None, rng=rng)),
-        "ASHA fixed seed": Entry(lambda s, b, rng: peers.RayAsha(s, seed=0, rng=rng)),
-        "Repeater": Entry(lambda s, b, rng: peers.RayRepeater(s)),
-        "seed searched": Entry(lambda s, b, rng: restated.SeedAsHyperparameter(s, rng=rng)),
-        "SH on means": Entry(lambda s, b, rng: restated.halving_on_means(s)),
-        "Optuna Wilcoxon": Entry(lambda s, b, rng: peers.OptunaWilcoxon(s, rng=rng)),
+        "ASHA random seed": Entry(lambda s, b, n, rng: peers.RayAsha(s, seed=None, rng=rng)),
+        "ASHA fixed seed": Entry(lambda s, b, n, rng: peers.RayAsha(s, seed=0, rng=rng)),
+        "Repeater": Entry(lambda s, b, n, rng: peers.RayRepeater(s)),
+        "seed searched": Entry(lambda s, b, n, rng: restated.SeedAsHyperparameter(s, rng=rng)),
+        "SH on means": Entry(lambda s, b, n, rng: restated.halving_on_means(s)),
+        "Optuna Wilcoxon": Entry(lambda s, b, n, rng: peers.OptunaWilcoxon(s, rng=rng)),
         "HB + top 10": Entry(
-            lambda s, b, rng: restated.hyperband_then_top_ten(s, b), knows_budget=True
+            lambda s, b, n, rng: restated.hyperband_then_top_ten(s, b), knows_budget=True
         ),
     }
     if find_spec("smac") is None:
         print("SMAC3 is not installed and is left out; pip install smac brings it in")
     else:
-        found["SMAC3 racing"] = Entry(lambda s, b, rng: peers.SmacRacing(s, rng=rng))
+        found["SMAC3 racing"] = Entry(lambda s, b, n, rng: peers.SmacRacing(s, rng=rng))
     return found
 
 
 def replay_once(
-    draw_: Draw, entry: Entry, budgets: tuple[float, ...], n_workers: int, seed: tuple[int, int]
+    draw_: Draw,
+    entry: Entry,
+    budgets: tuple[float, ...],
+    n_workers: int,
+    seed: tuple[int, int],
+    *,
+    by_time: bool = False,
 ) -> Float[np.ndarray, "budget table_seed"]:
     """Regret of one method on one draw at each budget; 100 while it has no answer."""
 
     def answers(budgets: tuple[float, ...]) -> list[int | None]:
         rng = np.random.default_rng((*seed, 1))
-        method = entry.make(draw_.curves.shape, budgets[-1], rng)
-        return simulate(method, draw_.curves, budgets, n_workers)
+        method = entry.make(draw_.curves.shape, budgets[-1], n_workers, rng)
+        return simulate(method, draw_.curves, budgets, n_workers, by_time=by_time)
 
     if entry.knows_budget:
         configs = [answers((budget,))[0] for budget in budgets]
@@ -230,6 +217,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--small", action="store_true", help="seconds, on made-up curves")
     parser.add_argument("--repeats", type=int, default=200)
     parser.add_argument("--workers", type=int, default=1, help="runs trained at once")
+    parser.add_argument(
+        "--slots", type=int, nargs="+", help="compare at these numbers of slots instead"
+    )
     parser.add_argument("--processes", type=int, default=2, help="of this replay")
     parser.add_argument("--plot", type=Path, default=Path("replay.png"))
     args = parser.parse_args(argv)
@@ -242,10 +232,13 @@ def main(argv: list[str] | None = None) -> None:
     elif args.curves is not None:
         try:
             tables = read_tables(args.curves)
-        except FileNotFoundError as error:
+        except (FileNotFoundError, ValueError) as error:
             parser.error(str(error))
     else:
         tables = [recorded_digits(cache_folder())]
+    if args.slots:
+        wide.show(tables, seed_counts[0], args.slots, n_repeats, args.processes)
+        return
     cells = replay(tables, seed_counts, budgets, n_repeats, args.workers, args.processes)
     ours = [name for name, entry in methods().items() if entry.ours]
     report.show(cells, budgets, ours)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from benchmarks.simulate import Batches, Job, Plan
 
-from tune_seeds.rungs import milestones
+from tune_seeds.core.rungs import milestones
 
 
 class SeedAsHyperparameter:

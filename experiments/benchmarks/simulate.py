@@ -1,14 +1,14 @@
-"""Train on recorded curves: workers, jobs and a budget, but no training.
+"""Train on recorded curves: workers, jobs and a clock, but no training.
 
-One simulated worker trains one epoch of one run in one unit of time. The budget counts epochs spent
-by all workers together, in full trainings, so methods are compared at equal work whatever their
-number of workers.
+Workers train epoch by epoch; an epoch takes one unit of time, or what is given for it. A budget
+counts epochs spent by all workers together, in full trainings, so methods are compared at equal
+work whatever their number of workers; or it counts time.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -88,11 +88,72 @@ def draw(table: Table, n_seeds: int, *, rng: np.random.Generator) -> Draw:
     return Draw(curves, by_seed[order], np.minimum(regret, 100)[order])
 
 
+class Moment(NamedTuple):
+    """A moment at which epochs end, just before the method hears of them.
+
+    Attributes:
+        now: the time.
+        spent: epochs trained by then, by all workers together.
+        busy: time that workers were busy by then, over all of them.
+    """
+
+    now: float
+    spent: int
+    busy: float
+
+
+def play(
+    method: Method,
+    curves: Float[np.ndarray, "config seed epoch"],
+    n_workers: int = 1,
+    hours: Float[np.ndarray, "config seed epoch"] | None = None,
+) -> Iterator[Moment]:
+    """Run a method to its end, and stop at each moment at which epochs end.
+
+    Args:
+        method: what to run.
+        curves: recorded curves.
+        n_workers: jobs that run at once, at least 1.
+        hours: how long each epoch takes, above 0; one unit of time each where it is None.
+    """
+    took = np.ones(curves.shape) if hours is None else hours
+    running: list[tuple[float, int, int]] = []  # when the next epoch of which job ends, and which
+    jobs: list[tuple[Job, np.ndarray, np.ndarray]] = []
+    now, spent, busy = 0.0, 0, 0.0
+    while True:
+        while len(running) < n_workers and (job := method.ask()) is not None:
+            values = curves[job.config, job.seed, job.start : job.stop]
+            bad = np.flatnonzero(np.isnan(values))
+            values = values[: bad[0] + 1] if len(bad) else values
+            ends = now + np.cumsum(took[job.config, job.seed, job.start :][: len(values)])
+            heapq.heappush(running, (float(ends[0]), len(jobs), 0))
+            jobs.append((job, values, ends))
+        if not running:
+            return
+        busy += (running[0][0] - now) * len(running)
+        now = running[0][0]
+        ended: list[int] = []
+        while running and running[0][0] == now:
+            _, number, epoch = heapq.heappop(running)
+            spent += 1
+            ends = jobs[number][2]
+            if epoch + 1 < len(ends):
+                heapq.heappush(running, (float(ends[epoch + 1]), number, epoch + 1))
+            else:
+                ended.append(number)
+        yield Moment(now, spent, busy)
+        for number in sorted(ended):
+            method.tell(jobs[number][0], jobs[number][1].tolist())
+
+
 def simulate(
     method: Method,
     curves: Float[np.ndarray, "config seed epoch"],
     budgets: Sequence[float],
     n_workers: int = 1,
+    hours: Float[np.ndarray, "config seed epoch"] | None = None,
+    *,
+    by_time: bool = False,
 ) -> list[int | None]:
     """Run a method and note its answer when each budget, in full trainings, is spent.
 
@@ -103,29 +164,18 @@ def simulate(
         curves: recorded curves.
         budgets: rising.
         n_workers: jobs that run at once, at least 1.
+        hours: as for ``play``.
+        by_time: count time instead of work: a budget is that of so many full trainings, one after
+            another, of one unit of time per epoch.
     """
     limits = [budget * curves.shape[2] for budget in budgets]
     answers: list[int | None] = []
-    running: list[tuple[float, int, Job, np.ndarray]] = []
-    now, spent, n_jobs = 0.0, 0.0, 0
-    while len(answers) < len(limits):
-        while len(running) < n_workers and (job := method.ask()) is not None:
-            values = curves[job.config, job.seed, job.start : job.stop]
-            bad = np.flatnonzero(np.isnan(values))
-            values = values[: bad[0] + 1] if len(bad) else values
-            heapq.heappush(running, (now + len(values), n_jobs, job, values))
-            n_jobs += 1
-        if not running:
-            answers += [method.best()] * (len(limits) - len(answers))
-            break
-        n_busy = len(running)
-        end, _, job, values = heapq.heappop(running)
-        spent += (end - now) * n_busy
-        now = end
-        while len(answers) < len(limits) and spent > limits[len(answers)]:
+    for moment in play(method, curves, n_workers, hours):
+        while (moment.now if by_time else moment.spent) > limits[len(answers)]:
             answers.append(method.best())
-        method.tell(job, values.tolist())
-    return answers
+            if len(answers) == len(limits):
+                return answers
+    return answers + [method.best()] * (len(limits) - len(answers))
 
 
 #: What a synchronous method is written as.

@@ -7,10 +7,7 @@ python experiments/benchmarks/small_studies.py                 # made-up curves 
 configs and end by themselves. Here are three seeds, η = 4, three finalists, two runs at a time, as
 ``SeedTuner`` would have it.
 
-With 12 configs, ``--repeats 100``, the default costs 12 to 17 % more than the ladder and chooses
-better on nearly every table, by up to 28 % of (best − median). With 40 it costs 2 to 8 % more, and
-chooses better by far where early epochs mislead (librispeech_deepspeech by 35, ogbg by 26 at 9
-epochs), and up to 8 worse elsewhere.
+``RESULTS.md`` has what it was seen to show.
 """
 
 from __future__ import annotations
@@ -32,9 +29,10 @@ from benchmarks.report import standard_error
 from benchmarks.simulate import Job, draw, simulate
 from benchmarks.tables import Table, read_tables, thin
 
-from tune_seeds.adaptive import Adaptive
-from tune_seeds.policy import Policy, SuccessiveHalving
-from tune_seeds.rungs import build_rungs, milestones
+from tune_seeds.core.rungs import build_rungs, milestones
+from tune_seeds.policies.adaptive import Adaptive
+from tune_seeds.policies.base import Policy
+from tune_seeds.policies.successive_halving import SuccessiveHalving
 
 N_SEEDS, ETA, N_FINALISTS, N_SLOTS = 3, 4, 3, 2
 SIZES = ((12, 9), (12, 27), (40, 9), (40, 27))

@@ -3,17 +3,34 @@
 Every reader keeps only configs that were run on all seeds of the table. A value is NaN from the
 first epoch where a run diverged (a reported value is not finite) or was cut short (it has no more
 reports). Nothing is filled in, and nothing is averaged over seeds.
+
+Three kinds of folders are read: those of the public recordings named in ``READERS``, an experiment
+of this package, and a folder that describes its file of curves in a ``table.toml``::
+
+    file = "curves.csv.gz"      # a row per config, seed and epoch; CSV, TSV, Parquet, JSON lines
+    config = ["lr", "width"]    # the columns that tell configs apart
+    seed = "seed"
+    epoch = "epoch"
+    metric = "val_acc"
+    mode = "max"                # or "min"
+    name = "my table"           # optional, otherwise the folder's name
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
+
+from tune_seeds.core.ledger import Run, RunKey
+from tune_seeds.results import SeedResults
+from tune_seeds.store.study_spec import HEADER
 
 #: Longer recordings are thinned to as many epochs: a power of 3, so that η = 3 divides it.
 EPOCHS = 27
@@ -96,6 +113,8 @@ def read_mdp_playground(folder: Path) -> Iterator[Table]:
         "sac": ("sac_move_to_a_point_target_radius", [9]),
     }
     for name, (stem, config) in tasks.items():
+        if not (folder / f"{stem}.txt.gz").is_file():
+            continue
         # Every run repeats the header; it starts with "#".
         frame = pd.read_csv(folder / f"{stem}.txt.gz", sep=r"\s+", comment="#", header=None)
         frame = frame.rename(columns=str)
@@ -163,21 +182,111 @@ READERS: dict[str, Callable[[Path], Iterator[Table]]] = {
 }
 
 
-def read_tables(folder: Path) -> list[Table]:
-    """Read every known set of curves below a folder.
+def read_experiment(folder: Path) -> Table:
+    """The runs of an experiment of this package, as the curves of one table.
+
+    Only configs whose every seed was trained to the study's last epoch can be replayed under
+    another policy: what a stopped run would have reached is not known. Diverged and failed runs
+    count as diverged.
 
     Raises:
-        FileNotFoundError: the folder, or each known set in it, is missing.
+        ValueError: fewer than two configs are complete.
+    """
+    results = SeedResults(str(folder))
+    ledger = results.ledger
+    last = max((run.last_epoch for run in ledger.values()), default=0)
+    complete = [
+        [ledger[RunKey(group, seed)] for seed in ledger.seeds]
+        for group in results.race.groups
+        if all(_has_ended(ledger.get(RunKey(group, seed)), last) for seed in ledger.seeds)
+    ]
+    if len(complete) < 2:
+        raise ValueError(
+            f"{folder} has {len(complete)} configs that were trained to epoch {last} on every "
+            "seed, and only those can be replayed under another policy; a study without a "
+            "scheduler trains all of its configs to the end"
+        )
+    # The metric may be due every few epochs only.
+    epochs = sorted({epoch for runs in complete for run in runs for epoch in run.curve})
+    curves = [[[run.curve.get(e, np.nan) for e in epochs] for run in runs] for runs in complete]
+    return Table(folder.name, thin(nan_from_first(np.array(curves))))
+
+
+def _has_ended(run: Run | None, last: int) -> bool:
+    return run is not None and (run.last_epoch == last or run.error is not None)
+
+
+def read_declared(folder: Path) -> Table:
+    """The curves that a folder describes in its ``table.toml``.
+
+    Raises:
+        ValueError: an entry is missing, or names a column that the file has not.
+        FileNotFoundError: the file of curves is missing.
+    """
+    declared: Mapping[str, Any] = tomllib.loads((folder / DECLARATION).read_text())
+    needed = ("file", "config", "seed", "epoch", "metric", "mode")
+    if missing := [key for key in needed if key not in declared]:
+        raise ValueError(f"{folder / DECLARATION} lacks {', '.join(missing)}")
+    if declared["mode"] not in ("min", "max"):
+        raise ValueError(f"mode in {folder / DECLARATION} must be 'min' or 'max'")
+    file = folder / declared["file"]
+    if not file.is_file():
+        raise FileNotFoundError(f"{folder / DECLARATION} names {file.name}, which is not there")
+    frame = _read_frame(file)
+    config, metric = list(declared["config"]), declared["metric"]
+    columns = [*config, declared["seed"], declared["epoch"], metric]
+    if unknown := [column for column in columns if column not in frame]:
+        raise ValueError(
+            f"{file} has no column {', '.join(map(repr, unknown))}; it has "
+            f"{', '.join(map(repr, frame.columns))}"
+        )
+    sign = 1.0 if declared["mode"] == "max" else -1.0
+    frame = frame.sort_values(declared["epoch"]).assign(**{metric: sign * frame[metric]})
+    return stack(str(declared.get("name", folder.name)), frame, config, declared["seed"], metric)
+
+
+#: The file in which a folder says what its columns mean.
+DECLARATION = "table.toml"
+
+
+def read_tables(folder: Path) -> list[Table]:
+    """Read a folder of curves, or every such folder directly below it.
+
+    Raises:
+        FileNotFoundError: the folder is missing, or neither it nor any below it has curves.
+        ValueError: a folder is described wrongly.
     """
     if not folder.is_dir():
         raise FileNotFoundError(
             f"{folder} is no folder of recorded curves; without --curves the replay records a "
             "table of its own"
         )
-    found = [name for name in READERS if (folder / name).is_dir()]
+    found = [table for one in (folder, *sorted(folder.iterdir())) for table in _tables_of(one)]
     if not found:
-        raise FileNotFoundError(f"{folder} has none of the folders {', '.join(READERS)}")
-    return [table for name in found for table in READERS[name](folder / name)]
+        raise FileNotFoundError(
+            f"{folder} has none of the folders {', '.join(READERS)}, no experiment of this "
+            f"package, and no folder with a {DECLARATION} (experiments/benchmarks/tables.py says "
+            "what it holds)"
+        )
+    return found
+
+
+def _tables_of(folder: Path) -> list[Table]:
+    if (folder / DECLARATION).is_file():
+        return [read_declared(folder)]
+    if (folder / HEADER).is_file():
+        return [read_experiment(folder)]
+    if folder.is_dir() and folder.name in READERS:
+        return list(READERS[folder.name](folder))
+    return []
+
+
+def _read_frame(file: Path) -> pd.DataFrame:
+    if ".parquet" in file.suffixes:
+        return pd.read_parquet(file)
+    if ".jsonl" in file.suffixes:
+        return pd.read_json(file, lines=True)
+    return pd.read_csv(file, sep="\t" if ".tsv" in file.suffixes else ",")
 
 
 def _padded(values: np.ndarray, length: int) -> np.ndarray:

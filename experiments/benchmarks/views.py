@@ -23,7 +23,7 @@ from ray import tune
 from rich.console import Console
 
 from tune_seeds import SeedResults
-from tune_seeds.progress import Progress
+from tune_seeds.views.terminal import Progress
 
 SPACE = {
     "lr": tune.loguniform(1e-4, 1e-1),

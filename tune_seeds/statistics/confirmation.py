@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -13,14 +14,15 @@ from tune_seeds.statistics.aggregate import Aggregate, Kind, get_aggregate, requ
 from tune_seeds.statistics.aggregate_intervals import aggregate_interval
 from tune_seeds.statistics.comparison import difference_interval
 from tune_seeds.statistics.intervals import Interval
+from tune_seeds.statistics.shown import Shown
 
 
 class OverlappingSeedsError(ValueError):
     """A confirmation seed was used by the search, or is listed twice."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConfirmedConfig:
+@dataclass(frozen=True, slots=True, repr=False)
+class ConfirmedConfig(Shown):
     """One config, on the seeds that chose it and on fresh ones; higher is better.
 
     Attributes:
@@ -38,8 +40,8 @@ class ConfirmedConfig:
     flattery_interval: Interval
 
 
-@dataclass(frozen=True, slots=True)
-class Confirmation:
+@dataclass(frozen=True, slots=True, repr=False)
+class Confirmation(Shown):
     """The chosen configs on fresh seeds.
 
     Attributes:
@@ -60,6 +62,23 @@ class Confirmation:
     winner_held: bool
     winner_lead: Interval | None
     caveat: str | None
+
+    def _rows(self) -> Iterator[Mapping[str, Any]]:
+        for config in self.configs:
+            (low, high), (least, most) = config.interval, config.flattery_interval
+            yield {
+                "in the search": config.search_score,
+                "on fresh seeds": config.confirmed_score,
+                "low": low,
+                "high": high,
+                "flattered by": config.flattery,
+                "at least": least,
+                "at most": most,
+            }
+
+    def _notes(self) -> Sequence[str]:
+        order = f"the order of the search {'held' if self.order_held else 'did not hold'}"
+        return (order, self.caveat) if self.caveat else (order,)
 
 
 def require_fresh(tuning_seeds: Sequence[int], fresh_seeds: Sequence[int]) -> None:

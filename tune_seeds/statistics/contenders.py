@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -10,10 +12,11 @@ from jaxtyping import Bool, Float, Int
 from tune_seeds.statistics.aggregate import require_complete
 from tune_seeds.statistics.distributions import t_tail
 from tune_seeds.statistics.intervals import rounding_error, score_resolution
+from tune_seeds.statistics.shown import Shown
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Contenders:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Contenders(Shown):
     """The configs that can't be told apart from the best.
 
     Attributes:
@@ -21,7 +24,8 @@ class Contenders:
         p_values: of "no other config is better on average", corrected for all the others; a
             config is kept while it is above 1 − level.
         strongest_rival: the config that speaks most against it; for the only config itself.
-        level: probability with which the truly best config is among those kept, at least.
+        level: probability with which the truly best of the configs given is among those kept, at
+            least; one that a study stopped is not among them.
         n_seeds: number of common seeds.
         caveat: what can't be promised for these scores.
     """
@@ -32,6 +36,14 @@ class Contenders:
     level: float
     n_seeds: int
     caveat: str | None
+
+    def _rows(self) -> Iterator[Mapping[str, Any]]:
+        columns = (self.kept.tolist(), self.p_values.tolist(), self.strongest_rival.tolist())
+        for config, (kept, p, rival) in enumerate(zip(*columns, strict=True)):
+            yield {"config": config, "kept": kept, "p": p, "strongest rival": rival}
+
+    def _notes(self) -> Sequence[str]:
+        return (self.caveat,) if self.caveat else ()
 
 
 def contenders(

@@ -55,6 +55,12 @@ class Interval:
     n: int
     caveat: str | None = None
 
+    def __str__(self) -> str:
+        """Both ends, what they promise, and what they can't."""
+        ends = "none" if self.low != self.low else f"{self.low:.5g} to {self.high:.5g}"
+        text = f"{self.level:.0%} interval {ends} ({self.method}, n = {self.n})"
+        return f"{text}; {self.caveat}" if self.caveat else text
+
     def __contains__(self, value: float) -> bool:
         """Whether a value lies inside; never, for an undefined interval."""
         return self.low <= value <= self.high

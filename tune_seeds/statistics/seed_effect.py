@@ -2,18 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from tune_seeds.statistics.aggregate import require_complete
 from tune_seeds.statistics.marginals import Marginal
+from tune_seeds.statistics.shown import Shown
+
+# Rankings drawn to see what chance alone gives; the 95 % points are then off by 1 % or so.
+_N_SHUFFLES = 400
 
 
 @dataclass(frozen=True, slots=True)
-class VarianceShares:
+class Chance:
+    """What a measure comes to by chance alone, on as many configs and seeds.
+
+    Attributes:
+        mean: on average.
+        high: it stays at or below this in 95 % of cases.
+    """
+
+    mean: float
+    high: float
+
+    def __str__(self) -> str:
+        """Both, in words."""
+        if self.mean != self.mean:
+            return "not defined"
+        return f"{self.mean:.2g} by chance, up to {self.high:.2g}"
+
+
+@dataclass(frozen=True, slots=True)
+class SeedChances:
+    """What the measures of a study come to where neither config nor seed matters.
+
+    Attributes:
+        config: share of the variance, if configs did not matter.
+        seed: share of the variance, if the seed did the same to no two configs.
+        kendalls_w: if seeds ranked the configs at random.
+        win_share: the largest share of seeds that one config wins, likewise.
+    """
+
+    config: Chance
+    seed: Chance
+    kendalls_w: Chance
+    win_share: Chance
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class VarianceShares(Shown):
     """Where the spread of scores comes from; the three shares add up to 1.
 
     Attributes:
@@ -32,8 +74,8 @@ class VarianceShares:
     caveat: str | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SeedEffect:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class SeedEffect(Shown):
     """Whether the scores and the ranking of configs depend on the seed.
 
     Attributes:
@@ -41,12 +83,19 @@ class SeedEffect:
         kendalls_w: agreement of the seeds on the ranking of configs; see ``kendalls_w``.
         win_shares: share of seeds on which each config is the best; see ``win_shares``.
         n_seeds: number of seeds.
+        by_chance: what chance alone gives.
     """
 
     variance: VarianceShares
     kendalls_w: float
     win_shares: Float[np.ndarray, " config"]
     n_seeds: int
+    by_chance: SeedChances
+
+    def _rows(self) -> Iterator[Mapping[str, Any]]:
+        yield from effect_rows(self.variance, self.kendalls_w, self.by_chance)
+        most = float(self.win_shares.max())
+        yield effect_row("seeds won by the config that wins most", most, self.by_chance.win_share)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +107,15 @@ class Choice:
         overall: the value with the best mean over configs and seeds.
         by_seed: the best value on each seed; several where they tie.
         agreement: share of seeds that choose ``overall``, a seed with k tied values counting 1/k.
+        by_chance: what the agreement is on average where the values do not matter; more than one
+            over their number, since the seeds that agree are the ones that chose ``overall``.
     """
 
     name: str
     overall: str
     by_seed: tuple[tuple[str, ...], ...]
     agreement: float
+    by_chance: float
 
     @property
     def same(self) -> bool:
@@ -79,8 +131,71 @@ def seed_effect(scores: Float[np.ndarray, "config seed"]) -> SeedEffect:
         ValueError: scores is not (config, seed).
     """
     return SeedEffect(
-        variance_shares(scores), kendalls_w(scores), win_shares(scores), scores.shape[1]
+        variance_shares(scores),
+        kendalls_w(scores),
+        win_shares(scores),
+        scores.shape[1],
+        seed_chances(scores),
     )
+
+
+def seed_chances(scores: Float[np.ndarray, "config seed"]) -> SeedChances:
+    """What chance alone gives on scores like these, by shuffling them.
+
+    Scores are shuffled over the configs, within each seed, to see what shares and W come to where
+    configs do not matter; and over the seeds, within each config, for the share of the seed. Among
+    three configs on three seeds the configs' share is then above a half in one case of eight.
+
+    Raises:
+        IncompleteGroupError: a seed has no score; usually a crashed run.
+        ValueError: scores is not (config, seed).
+    """
+    table = _table(scores)
+    if min(table.shape) < 2:
+        unknown = Chance(float("nan"), float("nan"))
+        return SeedChances(unknown, unknown, unknown, unknown)
+    rng = np.random.default_rng(table.size)
+    seen: list[tuple[float, float, float, float]] = []
+    for _ in range(_N_SHUFFLES):
+        over_configs, over_seeds = rng.permuted(table, axis=0), rng.permuted(table, axis=1)
+        seen.append(
+            (
+                variance_shares(over_configs).config,
+                variance_shares(over_seeds).seed,
+                kendalls_w(over_configs),
+                float(win_shares(over_configs).max()),
+            )
+        )
+    return SeedChances(*(_chance(column) for column in np.array(seen).T))
+
+
+def effect_rows(
+    variance: VarianceShares, w: float, by_chance: SeedChances
+) -> Iterator[Mapping[str, Any]]:
+    """The measures of a study, each beside what chance alone gives."""
+    yield effect_row("share of config in the variance", variance.config, by_chance.config)
+    yield effect_row("share of seed", variance.seed, by_chance.seed)
+    yield effect_row("share of the rest", variance.residual, None)
+    yield effect_row("Kendall's W", w, by_chance.kendalls_w)
+
+
+def effect_row(measure: str, value: float, by_chance: Chance | None) -> Mapping[str, Any]:
+    """One measure beside what chance alone gives."""
+    nan = float("nan")
+    return {
+        "measure": measure,
+        "value": value,
+        "by chance": by_chance.mean if by_chance else nan,
+        "95 % of chance up to": by_chance.high if by_chance else nan,
+    }
+
+
+def _chance(values: Float[np.ndarray, " shuffle"]) -> Chance:
+    known = values[np.isfinite(values)]
+    if len(known) == 0:
+        return Chance(float("nan"), float("nan"))
+    # The higher of two neighbours: few configs on few seeds have few different values.
+    return Chance(float(known.mean()), float(np.quantile(known, 0.95, method="higher")))
 
 
 def variance_shares(scores: Float[np.ndarray, "config seed"]) -> VarianceShares:
@@ -171,8 +286,18 @@ def choices(marginals: Mapping[str, Sequence[Marginal]]) -> tuple[Choice, ...]:
         overall = int(np.argmax(by_seed.mean(axis=1)))
         leaders = tuple(tuple(values[i] for i in np.flatnonzero(column)) for column in best.T)
         agreement = float((best / best.sum(axis=0))[overall].mean())
-        chosen.append(Choice(name, values[overall], leaders, agreement))
+        by_chance = _agreement_by_chance(len(values), by_seed.shape[1])
+        chosen.append(Choice(name, values[overall], leaders, agreement, by_chance))
     return tuple(chosen)
+
+
+@cache
+def _agreement_by_chance(n_values: int, n_seeds: int) -> float:
+    """Share of seeds on which the value with the best mean is the best, of equally good ones."""
+    rng = np.random.default_rng([n_values, n_seeds])
+    drawn = rng.normal(size=(4000, n_values, n_seeds))
+    overall = drawn.mean(axis=2).argmax(axis=1)
+    return float((drawn.argmax(axis=1) == overall[:, None]).mean())
 
 
 def _table(scores: Float[np.ndarray, "config seed"]) -> Float[np.ndarray, "config seed"]:

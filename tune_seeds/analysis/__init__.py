@@ -1,0 +1,1 @@
+"""From a race to answers: standings, curves, contenders, costs. No Ray, no torch."""

@@ -1,0 +1,1 @@
+"""What Ray Tune is told: searcher, scheduler, options, resources."""

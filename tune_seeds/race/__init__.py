@@ -1,0 +1,1 @@
+"""The race between configs: a pure state machine from reports to decisions."""

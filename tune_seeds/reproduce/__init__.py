@@ -1,0 +1,1 @@
+"""Train a recorded run again: bit for bit (``verify``), and watched (``audit``)."""

@@ -1,0 +1,1 @@
+"""The experiment on disk: header, journal, and what is rebuilt from them."""

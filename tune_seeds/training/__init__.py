@@ -1,0 +1,1 @@
+"""One run: seeded, trained through Lightning or a plain function, paused and resumed exactly."""

@@ -1,0 +1,1 @@
+"""A run on several workers: processes that train together with DDP, kept by their trial."""

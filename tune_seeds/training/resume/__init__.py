@@ -1,0 +1,1 @@
+"""Pauses that leave no trace: what Lightning's own checkpoints leave out."""

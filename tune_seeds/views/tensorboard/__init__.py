@@ -1,0 +1,1 @@
+"""One HPARAMS row per config in TensorBoard."""
