@@ -71,7 +71,8 @@ class Controller:
         return trial
 
     def result(self, trial: Trial, t: int, score: float) -> str:
-        return self.report(trial, {"t": t, "score": score, "checkpoint_dir_name": f"c{t}"})
+        name = f"checkpoint_{t:06d}"
+        return self.report(trial, {"t": t, "score": score, "checkpoint_dir_name": name})
 
     def report(self, trial: Trial, metrics: dict[str, Any]) -> str:
         return self.scheduler.on_trial_result(self, trial, metrics)

@@ -135,3 +135,13 @@ def test_nothing_is_dropped_of_a_study_that_is_not_done():
     storage.race.start(key)
     storage.race.report(key, 1, {"acc": 0.5}, "c", 10)
     assert not_kept(storage.race, KeepCheckpoints.BEST) == []
+
+
+def test_a_directory_that_two_checkpoints_share_stays_while_one_of_them_is_needed():
+    storage = Storage("all", KeepCheckpoints.FINALISTS)
+    race = storage.race
+    key = RunKey(race.add_group({"x": 1}), 47)
+    race.start(key)
+    for epoch, path in ((1, "c0"), (3, "c1"), (9, "c1")):  # as older versions could write them
+        race.report(key, epoch, {"acc": 0.5}, path, 10)
+    assert superseded(race, key) == [1]

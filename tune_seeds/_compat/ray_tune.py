@@ -74,6 +74,22 @@ def resume_from(trial: Trial, checkpoint: Checkpoint, metrics: dict[str, Any]) -
     trial.on_checkpoint(_TrainingResult(checkpoint=checkpoint, metrics=metrics))
 
 
+def number_checkpoints_after(trial: Trial, taken: list[str]) -> None:
+    """Let the next checkpoint of a trial have a directory of its own.
+
+    Ray counts those that a trial has made, in its snapshot, and ``on_checkpoint`` adds one: where
+    the snapshot is two checkpoints old, the next would be written into the directory of one that
+    is there. Nothing public sets the count.
+
+    Args:
+        trial: one that is not running.
+        taken: names as Ray gives them, ``checkpoint_000003``.
+    """
+    numbers = [int(name.rpartition("_")[2]) for name in taken]
+    storage = trial.storage
+    storage.current_checkpoint_index = max([storage.current_checkpoint_index, *numbers])
+
+
 def user_verbosity(run_config: Any) -> int:
     """What a user gave as ``RunConfig(verbose=...)``; 0 where nothing was given.
 

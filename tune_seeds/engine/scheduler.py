@@ -17,7 +17,7 @@ from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
-from tune_seeds._compat.ray_tune import resume_from
+from tune_seeds._compat.ray_tune import number_checkpoints_after, resume_from
 from tune_seeds._compat.tune_controller import Controller, ended_itself
 from tune_seeds.core.ledger import Outcome, RunKey
 from tune_seeds.core.process_variables import PROCESS_VARIABLES
@@ -467,6 +467,9 @@ class SeedScheduler(TrialScheduler):
         race = self._study.race
         run = race.ledger[key]
         self._adopt_checkpoint(key, trial)
+        paths = [PurePosixPath(path) for path in run.checkpoints.values()]
+        own = [path.name for path in paths if path.parent.name == trial.relative_logdir]
+        number_checkpoints_after(trial, own)
         if trial.status == Trial.TERMINATED and run.outcome is None:
             # A study that is left by its time budget ends all of its trials.
             trial.set_status(Trial.PENDING)

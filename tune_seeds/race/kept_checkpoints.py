@@ -20,11 +20,12 @@ def superseded(race: Race, key: RunKey) -> list[int]:
     """The epochs of a run's checkpoints from which it can't go on any more.
 
     It goes on from the newest epoch, or, where it had begun anew and repeats epochs, from the one
-    that it reported last.
+    that it reported last. Older journals hold runs that wrote two checkpoints into one directory,
+    which stays as long as one of them is needed.
     """
     found = race.ledger[key].checkpoints
-    needed = {max(found, default=0), *list(found)[-1:]}
-    return [epoch for epoch in found if epoch not in needed]
+    needed = {found[epoch] for epoch in (max(found, default=0), *list(found)[-1:]) if epoch}
+    return [epoch for epoch, path in found.items() if path not in needed]
 
 
 def not_kept(race: Race, keep: KeepCheckpoints) -> list[tuple[RunKey, int]]:
