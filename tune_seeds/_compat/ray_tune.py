@@ -11,6 +11,7 @@ import pyarrow.fs
 from ray.experimental import internal_kv
 from ray.train._internal import session as _session
 from ray.train._internal.session import _TrainingResult
+from ray.train._internal.storage import StorageContext
 from ray.tune import Checkpoint
 from ray.tune.execution.cluster_info import _is_ray_cluster
 from ray.tune.execution.experiment_state import _find_newest_experiment_checkpoint
@@ -86,7 +87,7 @@ def number_checkpoints_after(trial: Trial, taken: list[str]) -> None:
         taken: names as Ray gives them, ``checkpoint_000003``.
     """
     numbers = [int(name.rpartition("_")[2]) for name in taken]
-    storage = trial.storage
+    storage = cast(StorageContext, trial.storage)
     storage.current_checkpoint_index = max([storage.current_checkpoint_index, *numbers])
 
 
