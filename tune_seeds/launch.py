@@ -60,6 +60,7 @@ from tune_seeds.training.lightning_trainer import (
 from tune_seeds.training.own_code import OwnCode, WithCode
 from tune_seeds.training.shipping import shipped
 from tune_seeds.training.trainable import Plan, SeededTrainable
+from tune_seeds.views.labels import warm_start_text
 from tune_seeds.views.tensorboard.callback import SeedTBXLoggerCallback
 from tune_seeds.views.terminal import Progress, restore_call
 from tune_seeds.views.trackers.callback import filed
@@ -231,6 +232,7 @@ class Launch:
             header.mode,
             cast(int, header.search_seed),
             self.arguments.points,
+            self.arguments.earlier,
         )
         configs = ray_options.Configs.of(self.arguments.param_space, self.trainable)
         possible = n_possible(self.arguments.param_space)
@@ -242,6 +244,8 @@ class Launch:
             f"({header.unit} x seeds): {' '.join(map(str, header.rungs))}; {self.directory.path}",
             flush=True,
         )
+        if header.warm_start is not None:
+            print(warm_start_text(header.warm_start), flush=True)
         left, start, received = "an error", time.monotonic(), Received()
         try:
             with quiet_ray(self._verbose()), frozen_objects(), ending_signals() as received:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -12,16 +13,19 @@ from typing import Any, Literal, Self
 import pyarrow.fs
 from ray import tune
 
+from tune_seeds.analysis.study_record import StudyRecord
 from tune_seeds.core import checks
 from tune_seeds.core.jsonable import plain
-from tune_seeds.core.metric import window
+from tune_seeds.core.metric import Metric, window
 from tune_seeds.core.seeds import check_fresh_seeds, check_seeds
 from tune_seeds.engine import ray_options, study_arguments
 from tune_seeds.engine.arguments import Arguments, in_words
 from tune_seeds.engine.code_fingerprint import fingerprint
+from tune_seeds.engine.earlier_study import EarlierStudy
 from tune_seeds.engine.growth import Wish
+from tune_seeds.engine.searched_space import SearchedSpace
 from tune_seeds.launch import Launch, confirmation, restored
-from tune_seeds.policies.adaptive import PATIENCE
+from tune_seeds.policies.adaptive import PATIENCE, Adaptive
 from tune_seeds.policies.base import Policy
 from tune_seeds.policies.successive_halving import SuccessiveHalving
 from tune_seeds.race.groups import OnSeedFailure
@@ -98,6 +102,18 @@ class SeedTuner:
             grid. Each is one of ``num_samples``; before a pure grid they come in addition, and one
             that lies in it is run once. A searcher takes them itself
             (``HyperOptSearch(points_to_evaluate=...)``).
+        warm_start: an earlier experiment, its path or its results: the searcher is told what that
+            study's configs scored before it suggests anything, and none of them is trained or
+            counted. It takes HyperOpt, Optuna or another searcher that suggests its
+            ``points_to_evaluate`` first; the same metric, mode and ``score``; and configs that
+            ``param_space`` holds, the others are left out and counted. They are scored at the
+            lowest rung of this study, so the other one has to have reported there. Its configs are
+            unpickled: only from experiments of your own.
+        stop_when: for ``"adaptive"``: in the metric's unit, above 0. When a further full training
+            is expected to add less than this to the best score, no more configs are asked for and
+            the finalists are completed. ``num_samples`` is then the most that there will be, and
+            the results say why there are fewer. A study that is restored with more goes on
+            without it.
         reuse_actors: run after run in one process, which saves importing torch for each.
 
     Raises:
@@ -127,6 +143,8 @@ class SeedTuner:
         epoch_timeout_s: float | timedelta | None = None,
         search_seed: int | None = None,
         points_to_evaluate: Sequence[Mapping[str, Any]] = (),
+        warm_start: str | os.PathLike[str] | StudyRecord | None = None,
+        stop_when: float | None = None,
         reuse_actors: bool = True,
     ) -> None:
         study_arguments.check_tune_config(tune_config)
@@ -135,6 +153,8 @@ class SeedTuner:
         param_space = study_arguments.check_space_values(param_space)
         if patience is not None:
             checks.real_number("patience", patience, at_least=0, at_most=1)
+        if stop_when is not None:
+            stop_when = checks.real_number("stop_when", stop_when)
         if epoch_timeout_s is not None:
             epoch_timeout_s = checks.duration("epoch_timeout_s", epoch_timeout_s)
         checks.instance("score", score, str)
@@ -187,7 +207,25 @@ class SeedTuner:
                 f"patience={patience} is for a scheduler with seeds_per_rung='adaptive'; "
                 "successive halving promotes as soon as a group is in the top 1/η"
             )
+        if stop_when is not None and policy != "adaptive":
+            raise ValueError(
+                f"stop_when={stop_when} needs the forecast of a scheduler with "
+                "seeds_per_rung='adaptive'; nothing else says what a further training would gain"
+            )
+        earlier = None
+        if warm_start is not None:
+            earlier = EarlierStudy.read(
+                _directory_of(warm_start),
+                Metric(metric, mode, score),
+                rungs[0],
+                get_aggregate(aggregate),
+            )
+            earlier = earlier.within(SearchedSpace.of(param_space))
+            ray_options.make_searcher(tune_config, param_space, metric, mode, 0, (), earlier)
         eta = halving.reduction_factor if halving else ray_options.ETA
+        if policy == "adaptive":
+            milestones = sorted({rung.epochs for rung in rungs})
+            Adaptive(milestones, len(checked_seeds), eta, n_finalists, stop_when=stop_when)
         SuccessiveHalving(rungs, eta, n_finalists)
         run_config.name = run_config.name or (f"{seeded.name}_{datetime.now():%Y-%m-%d_%H-%M-%S}")
         if not run_config.name.isprintable() or run_config.name.strip("/.") == "":
@@ -208,6 +246,7 @@ class SeedTuner:
             reuse_actors,
             points,
             epoch_timeout_s,
+            earlier,
         )
         header = Header(
             seeds=checked_seeds,
@@ -232,6 +271,8 @@ class SeedTuner:
             patience=PATIENCE if patience is None else float(patience),
             seeds_per_rung=_in_header(seeds_per_rung),
             fingerprint=fingerprint(seeded),
+            stop_when=stop_when,
+            warm_start=None if earlier is None else earlier.record,
         )
         location = joined(str(run_config.storage_path), run_config.name)
         directory = ExperimentDir.at(location, run_config.storage_filesystem)
@@ -404,3 +445,10 @@ def _in_header(seeds_per_rung: str | Sequence[int] | Policy) -> str | list[int] 
     if isinstance(seeds_per_rung, str):
         return seeds_per_rung
     return list(seeds_per_rung) if isinstance(seeds_per_rung, Sequence) else None
+
+
+def _directory_of(experiment: Any) -> ExperimentDir:
+    """The directory of an earlier experiment, of which a user gave the path or the results."""
+    if isinstance(experiment, StudyRecord):
+        return experiment.directory
+    return ExperimentDir.at(checks.path("warm_start", experiment))

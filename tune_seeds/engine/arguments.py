@@ -11,6 +11,7 @@ import cloudpickle
 from ray import tune
 from ray.tune.search.sample import Domain, Function
 
+from tune_seeds.engine.earlier_study import EarlierStudy
 from tune_seeds.statistics.aggregate import ScoreFunction
 from tune_seeds.store.directory import ExperimentDir
 
@@ -28,6 +29,7 @@ class Arguments:
     reuse_actors: bool
     points: tuple[dict[str, Any], ...] = ()
     epoch_timeout_s: float | None = None
+    earlier: EarlierStudy | None = None
 
     @classmethod
     def are_in(cls, directory: ExperimentDir) -> bool:
@@ -39,7 +41,7 @@ class Arguments:
         """Unpickle them, which runs code: only from one's own experiments."""
         found = cast(Arguments, cloudpickle.loads(directory.read(_FILE)))
         # Written before there were any.
-        for name, default in (("points", ()), ("epoch_timeout_s", None)):
+        for name, default in (("points", ()), ("epoch_timeout_s", None), ("earlier", None)):
             if not hasattr(found, name):
                 object.__setattr__(found, name, default)
         return found

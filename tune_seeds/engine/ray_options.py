@@ -14,6 +14,7 @@ from ray.tune.search.variant_generator import parse_spec_vars
 
 from tune_seeds._compat.ray_tune import asha_arguments, own_metric
 from tune_seeds.core.rungs import TO_THE_END, Rung, build_rungs, milestones
+from tune_seeds.engine.earlier_study import EarlierStudy
 from tune_seeds.engine.first_suggestions import check_resolved, give_space, try_out, unwrapped
 from tune_seeds.engine.first_suggestions import has_own_space as has_own_space
 from tune_seeds.engine.random_search import VariantSearch, check_points, has_random
@@ -158,17 +159,35 @@ def make_searcher(
     mode: str,
     search_seed: int,
     points: Sequence[Mapping[str, Any]] = (),
+    earlier: EarlierStudy | None = None,
 ) -> tuple[Searcher, dict[str, Any], int]:
     """A fresh searcher, the constants that join its configs, and how many configs to ask it for.
 
+    Args:
+        tune_config: has the searcher, which is copied.
+        space: to search.
+        metric: what is tuned.
+        mode: ``"max"`` or ``"min"``.
+        search_seed: of random sampling.
+        points: that random sampling and grids begin with.
+        earlier: what to tell the searcher before it suggests anything.
+
     Raises:
-        ValueError: nothing to tune, or the searcher can't take the space.
+        ValueError: nothing to tune, or the searcher can't take the space, or the earlier study.
     """
     has_domains = check_space(space)
     given = tune_config.search_alg
     num_samples = tune_config.num_samples
     if isinstance(given, str):
         given = create_searcher(given)
+    if earlier is not None and (given is None or has_own_space(given)):
+        kind = "random sampling and grids learn nothing"
+        if given is not None:
+            kind = f"{type(unwrapped(given)).__name__} has a space of its own, in its own terms"
+        raise ValueError(
+            f"warm_start tells a searcher of an earlier study, and {kind}; write the space into "
+            "param_space and give TuneConfig(search_alg=HyperOptSearch()) or OptunaSearch()"
+        )
     if given is None:
         if not has_domains:
             raise ValueError(
@@ -206,6 +225,8 @@ def make_searcher(
         f"param_space has nothing to tune ({sorted(space)}): give at least one entry like "
         "tune.loguniform(1e-4, 1e-1) or tune.choice([...]), or a searcher with its own space"
     )
+    if earlier is not None:
+        earlier.put_first(unwrapped(searcher))
     try:
         took = give_space(searcher, space, metric, mode)
     except RuntimeError as error:  # how HyperOptSearch says that its space is empty
@@ -217,6 +238,8 @@ def make_searcher(
         )
     if took and not has_domains:
         raise nothing
+    if earlier is not None:
+        earlier.teach(unwrapped(searcher), SearchedSpace.of(space), metric)
     return searcher, _constants(space), num_samples
 
 

@@ -132,6 +132,9 @@ class SeedSearch(Searcher):
     def _add_group(self) -> None:
         """Ask for configs until one is new; an equal config is the same group and costs nothing."""
         race = self._study.race
+        if (why := race.settled()) is not None:
+            race.exhaust(self._fewer(why))
+            return
         n_equal = 0
         while True:
             orphans = set(race.groups) - set(self._groups.values())

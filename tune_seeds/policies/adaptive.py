@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from tune_seeds.core.rungs import Rung
@@ -73,6 +74,9 @@ class Adaptive:
             happens to be there; at 1 no more groups are sent up in the end than are to be
             finalists, each after the result of the one before, which takes longest and costs
             least.
+        stop_when: in the metric's unit, above 0: when a further full training is expected to add
+            less than this to the best mean, no more configs are asked for, and only the finalists
+            are completed. None goes on until the configs or the budget are used up.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -85,6 +89,7 @@ class Adaptive:
         reduction_factor: float = 4.0,
         n_finalists: int = 3,
         patience: float = PATIENCE,
+        stop_when: float | None = None,
     ) -> None:
         if not epochs:
             raise ValueError("a policy needs at least one milestone")
@@ -98,8 +103,11 @@ class Adaptive:
             raise ValueError(f"n_finalists must be at least 1, got {n_finalists}")
         if not 0 <= patience <= 1:
             raise ValueError(f"patience must be between 0 and 1, got {patience}")
+        if stop_when is not None and not 0 < stop_when < math.inf:
+            raise ValueError(f"stop_when must be above 0 and finite, got {stop_when}")
         self._epochs = tuple(epochs)
         self._n_seeds = n_seeds
+        self._stop_when = stop_when
         self._eta = reduction_factor
         self._n_finalists = n_finalists
         self._patience = patience
@@ -147,7 +155,7 @@ class Adaptive:
 
     def propose(self, *, exhausted: bool, n_slots: int = 1, n_busy: int = 0) -> Promotion | None:
         """The step with the highest expected gain per epoch, or None for a new config."""
-        if self._has_spent_its_share(exhausted, n_slots):
+        if self.settled() is not None or self._has_spent_its_share(exhausted, n_slots):
             return self._finish() if exhausted else None
         if self._outlook.n_top < N_PIONEERS:
             step, new = self._even_spending(exhausted)
@@ -159,9 +167,43 @@ class Adaptive:
         return self._finish() if step is None and exhausted else step
 
     def fresh(self, rungs: Sequence[Rung], n_finalists: int) -> Adaptive:
-        """The same rule over the milestones and seeds of other rungs."""
+        """The same rule over other milestones and seeds; who asks for more has no ``stop_when``."""
         epochs = sorted({rung.epochs for rung in rungs})
         return Adaptive(epochs, rungs[-1].n_seeds, self._eta, n_finalists, self._patience)
+
+    def settled(self) -> str | None:
+        """Why no new config is worth its cost: by ``stop_when``; None where it says nothing."""
+        if self._stop_when is None:
+            return None
+        gain = self.gain()
+        if gain is None or gain >= self._stop_when:
+            return None
+        return (
+            f"a further full training was expected to add {gain:.2g} to the best score, less than "
+            f"stop_when={self._stop_when:g}"
+        )
+
+    def gain(self) -> float | None:
+        """What one more full training is expected to add to the best mean, in the metric's unit.
+
+        That is the higher of two numbers. A full training spent on groups that are there gains what
+        the best step up is expected to gain per epoch, times the epochs of a full training. Spent
+        on new configs it buys as many as it has bought so far (configs per full training), each of
+        which exceeds the best mean by E[max(0, N(mean, variance) − best)] on average, with the mean
+        and variance of a config of which nothing is known. That counts a better config as found,
+        though a race overlooks some, so a study ends rather later than sooner than it was asked to.
+
+        None as long as nothing can be said: before ``N_PIONEERS`` groups have come to the last
+        epoch, and while the group that is expected to be best has not.
+        """
+        prospects = self._outlook.prospects()
+        if self._outlook.n_top < N_PIONEERS or prospects[0].level < self._last:
+            return None
+        _, per_epoch = self._best_step(prospects)
+        mean, variance = self._outlook.forecast.new()
+        full = self._epochs[-1]
+        n_new = len(self._outlook.members) * full / self._outlook.spent
+        return max(per_epoch * full, n_new * expected_rise(mean - prospects[0].expected, variance))
 
     def leader(self) -> str | None:
         """The group that would be the answer now: the best expected mean at the highest rung.
@@ -215,7 +257,14 @@ class Adaptive:
         lead = prospects[0]
         if lead.level < self._last and self._can_go_on(lead):
             return self._up(lead)
-        best, step = 0.0, None
+        step, best = self._best_step(prospects)
+        if exhausted:
+            return step or next((self._up(p) for p in prospects if self._can_go_on(p)), None)
+        return step if best > self._gain_of_new(lead.expected) else None
+
+    def _best_step(self, prospects: Sequence[Prospect]) -> tuple[Promotion | None, float]:
+        """The step up with the highest expected gain per epoch, and that gain; None gains 0."""
+        best, step, lead = 0.0, None, prospects[0]
         for prospect in prospects:
             if not self._can_go_on(prospect):
                 continue
@@ -223,9 +272,7 @@ class Adaptive:
             gain = self._gain(prospect, rival.expected)
             if gain > best:
                 best, step = gain, self._up(prospect)
-        if exhausted:
-            return step or next((self._up(p) for p in prospects if self._can_go_on(p)), None)
-        return step if best > self._gain_of_new(lead.expected) else None
+        return step, best
 
     def _has_spent_its_share(self, exhausted: bool, n_slots: int) -> bool:
         """Whether what went to others than the finalists is what successive halving spends."""

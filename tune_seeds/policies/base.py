@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from tune_seeds.core.rungs import Rung
 
@@ -86,4 +86,17 @@ class Policy(Protocol):
 
     def leader(self) -> str | None:
         """The group that would be the answer if everything ended now; None before a first score."""
+        ...
+
+
+@runtime_checkable
+class Settling(Protocol):
+    """A policy that can say that a study has found what it is to find; it need not."""
+
+    def settled(self) -> str | None:
+        """Why no new config is worth its cost, in words that can follow on a colon; else None.
+
+        The search asks before each new config, and ends where there is a reason. Then ``propose``
+        is told that the configs are exhausted, and completes the finalists.
+        """
         ...

@@ -38,7 +38,7 @@ from tune_seeds.core.events import (
 )
 from tune_seeds.core.ledger import Ledger, RunKey
 from tune_seeds.core.rungs import TO_THE_END, Rung
-from tune_seeds.policies.base import Policy, Promotion
+from tune_seeds.policies.base import Policy, Promotion, Settling
 from tune_seeds.race.groups import Field, Group, OnSeedFailure
 from tune_seeds.statistics.aggregate import Aggregate
 
@@ -207,6 +207,10 @@ class Race:
         """
         if not self._exhausted:
             self._do(SearchExhausted(why))
+
+    def settled(self) -> str | None:
+        """Why the policy wants no more configs, where it is one that says so; else None."""
+        return self.policy.settled() if isinstance(self.policy, Settling) else None
 
     def promote_next(self) -> Promotion | None:
         """Send one group on if the policy has one, unless a promoted run waits for a slot already.

@@ -41,6 +41,8 @@ _NEWER = frozenset(
         "format",
         "seeds_per_rung",
         "fingerprint",
+        "stop_when",
+        "warm_start",
     }
 )
 
@@ -66,6 +68,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "format": (int,),
     "seeds_per_rung": (str, list, type(None)),
     "fingerprint": (dict,),
+    "stop_when": (int, float, type(None)),
+    "warm_start": (dict, type(None)),
 }
 
 
@@ -98,6 +102,9 @@ class Header:
         format: what a reader of the journal has to know.
         seeds_per_rung: as the user gave it; None where a version did not record it.
         fingerprint: of the trainable, part by part; a restore compares it.
+        stop_when: of the adaptive policy: the expected gain of a further full training below which
+            no more configs are asked for; None goes on. A study that grows goes on without it.
+        warm_start: path of an earlier study and how many of its configs the searcher was told of.
     """
 
     seeds: tuple[int, ...]
@@ -124,6 +131,8 @@ class Header:
     fingerprint: dict[str, str] = field(default_factory=dict[str, str])
 
     score: str = "last"
+    stop_when: float | None = None
+    warm_start: dict[str, Any] | None = None
 
     @property
     def measure(self) -> Metric:
@@ -146,6 +155,7 @@ class Header:
                 n_finalists=growth.n_finalists,
                 num_samples=growth.num_samples,
                 fingerprint=growth.fingerprint or header.fingerprint,
+                stop_when=None,
             )
         return header
 
@@ -195,7 +205,12 @@ class Header:
             return SuccessiveHalving(self.rungs, self.reduction_factor, self.n_finalists)
         epochs = sorted({rung.epochs for rung in self.rungs})
         return Adaptive(
-            epochs, len(self.seeds), self.reduction_factor, self.n_finalists, self.patience
+            epochs,
+            len(self.seeds),
+            self.reduction_factor,
+            self.n_finalists,
+            self.patience,
+            self.stop_when,
         )
 
     def policy_to_read(self, own: Policy | None = None) -> Policy:

@@ -112,10 +112,10 @@ class Driver:
         race = self.race
         race.promote_next()
         if not race.queue and not self.withheld:
-            if len(race.groups) < len(self._configs):
+            if len(race.groups) < len(self._configs) and race.settled() is None:
                 race.add_group(dict(self._configs[len(race.groups)]))
             else:
-                race.exhaust()
+                race.exhaust(race.settled())
                 race.promote_next()
         race.news.clear()
         if not race.queue:

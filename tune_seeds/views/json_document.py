@@ -37,6 +37,8 @@ def to_json(results: StudyRecord) -> str:
             "version": header.version,
             "metric_range": results.metric_range,
             "growths": results.growth_lines,
+            "warm_start": header.warm_start,
+            "stop_when": header.stop_when,
         },
         "completeness": results.completeness,
         "best": _best(results),

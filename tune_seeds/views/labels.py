@@ -89,3 +89,13 @@ def checkpoints_text(n: int, size: int) -> str:
     """How many checkpoints there are, and how large they are."""
     noun = "checkpoint" if n == 1 else "checkpoints"
     return f"{n} {noun}, {bytes_text(size)}"
+
+
+def warm_start_text(record: Mapping[str, Any]) -> str:
+    """What a searcher was told before its first suggestion, from the header's ``warm_start``."""
+    left_out = record.get("n_left_out", 0)
+    others = f"; {left_out} others of it do not compare or do not fit the space" if left_out else ""
+    return (
+        f"warm start: the searcher was told first of {record.get('n_configs')} configs of "
+        f"{record.get('path')}{others}"
+    )

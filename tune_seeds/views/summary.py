@@ -13,7 +13,7 @@ from tune_seeds.core.jsonable import flat
 from tune_seeds.core.ledger import Outcome, RunKey
 from tune_seeds.core.printable import printable
 from tune_seeds.core.rungs import TO_THE_END
-from tune_seeds.views.labels import checkpoints_text
+from tune_seeds.views.labels import checkpoints_text, warm_start_text
 
 
 def summary(results: StudyRecord) -> str:
@@ -25,7 +25,8 @@ def summary(results: StudyRecord) -> str:
         index=False, na_rep="", float_format=lambda value: f"{value:.5g}", max_colwidth=60
     )
     lines = [title, text, *_answer(results), *_restarts(results), *_differences(results)]
-    return printable("\n".join([*lines, *_disk(results), *results.growth_lines]))
+    lines += [*_disk(results), *_warm_start(results), *results.growth_lines]
+    return printable("\n".join(lines))
 
 
 def notebook_html(results: StudyRecord) -> str:
@@ -36,7 +37,8 @@ def notebook_html(results: StudyRecord) -> str:
         table = frame.to_html(
             index=False, na_rep="", float_format=lambda value: f"{value:.5g}", max_rows=30
         )
-    lines = [*_answer(results), *_restarts(results), *_differences(results), *results.growth_lines]
+    lines = [*_answer(results), *_restarts(results), *_differences(results)]
+    lines += [*_warm_start(results), *results.growth_lines]
     notes = "\n".join(lines if rows else [])
     return printable(f"<p>{escape(title)}</p>{table}<pre>{escape(notes)}</pre>")
 
@@ -147,6 +149,11 @@ def _confirmed(confirmed: FreshConfirmation) -> list[str]:
     for name, seeds in confirmed.unfinished.items():
         lines.extend(f"  {name}, seed {seed}: {why}" for seed, why in seeds.items())
     return lines
+
+
+def _warm_start(results: StudyRecord) -> list[str]:
+    record = results.header.warm_start
+    return [] if record is None else [warm_start_text(record)]
 
 
 def _restarts(results: StudyRecord) -> list[str]:
