@@ -6,12 +6,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tune_seeds.analysis.best_record import BestRecord
     from tune_seeds.analysis.completeness import Completeness
     from tune_seeds.analysis.errors import NoCompleteGroupError, NothingToCompareError
     from tune_seeds.analysis.finalists import Contention, FreshConfirmation, SeedReport
     from tune_seeds.analysis.group_summary import Standing, State
     from tune_seeds.analysis.study_comparison import StudyComparison
-    from tune_seeds.analysis.study_record import BestRecord
     from tune_seeds.core.ledger import RunKey
     from tune_seeds.core.reported import OddReportError
     from tune_seeds.core.rungs import Rung
@@ -61,7 +61,7 @@ _HOMES = {
     "AuditError": "tune_seeds.reproduce.audit",
     "AuditReport": "tune_seeds.reproduce.audit",
     "BestGroup": "tune_seeds.results",
-    "BestRecord": "tune_seeds.analysis.study_record",
+    "BestRecord": "tune_seeds.analysis.best_record",
     "CannotLoadPolicyError": "tune_seeds.store.errors",
     "CannotLoadTrainableError": "tune_seeds.engine.trainable_file",
     "CannotVerifyError": "tune_seeds.reproduce.verify",
