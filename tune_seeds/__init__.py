@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tune_seeds.core.ledger import RunKey
     from tune_seeds.core.reported import OddReportError
     from tune_seeds.core.rungs import Rung
-    from tune_seeds.engine.run_report import MetricNotFoundError
+    from tune_seeds.engine.schedule.run_report import MetricNotFoundError
     from tune_seeds.engine.trainable_file import CannotLoadTrainableError
     from tune_seeds.handover.ensemble import SeedEnsemble
     from tune_seeds.handover.retraining import Retrained
@@ -86,7 +86,7 @@ _HOMES = {
     "JournalNotStoredError": "tune_seeds.store.errors",
     "LightningTrainer": "tune_seeds.training.lightning_trainer",
     "Marginals": "tune_seeds.statistics.marginals",
-    "MetricNotFoundError": "tune_seeds.engine.run_report",
+    "MetricNotFoundError": "tune_seeds.engine.schedule.run_report",
     "MetricRange": "tune_seeds.statistics.metric_range",
     "NoCompleteGroupError": "tune_seeds.analysis.errors",
     "NothingToCompareError": "tune_seeds.analysis.errors",

@@ -30,7 +30,7 @@ from tune_seeds.engine.code_fingerprint import fingerprint
 from tune_seeds.engine.growth import Wish, growth, halving_of, seconds, with_growths
 from tune_seeds.engine.quiet_ray import quiet_ray
 from tune_seeds.engine.random_search import n_possible
-from tune_seeds.engine.scheduler import SeedScheduler
+from tune_seeds.engine.schedule.scheduler import SeedScheduler
 from tune_seeds.engine.search import SeedSearch, SeedSearchGenerator
 from tune_seeds.engine.sharing import Shared
 from tune_seeds.engine.signals import Received, ending_signals
