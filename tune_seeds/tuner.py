@@ -20,7 +20,10 @@ from tune_seeds.engine import ray_options, study_arguments
 from tune_seeds.engine.arguments import Arguments, in_words
 from tune_seeds.engine.code_fingerprint import fingerprint
 from tune_seeds.engine.growth import Wish
-from tune_seeds.launch import Launch, confirmation, restored
+from tune_seeds.launch.confirm import confirmation
+from tune_seeds.launch.launch import Launch
+from tune_seeds.launch.restore import restored
+from tune_seeds.launch.run import run
 from tune_seeds.policies.adaptive import PATIENCE
 from tune_seeds.policies.base import Policy
 from tune_seeds.policies.successive_halving import SuccessiveHalving
@@ -380,7 +383,7 @@ class SeedTuner:
         fs = self._launch.arguments.run_config.storage_filesystem
         advice = resume_advice(self._launch.uri, fs)
         try:
-            end = self._launch.run()
+            end = run(self._launch)
         except (KeyboardInterrupt, SystemExit):
             print(advice, flush=True)
             raise
