@@ -34,7 +34,7 @@ from tune_seeds.statistics.aggregate import Aggregate, ScoreFunction, get_aggreg
 from tune_seeds.statistics.metric_range import checked_range
 from tune_seeds.store.directory import ExperimentDir, full_location, joined
 from tune_seeds.store.own_policy import dotted_name, unused_policy
-from tune_seeds.store.rebuild import new_race, rebuild
+from tune_seeds.store.rebuild.race import new_race, rebuild
 from tune_seeds.store.study_spec import Header
 from tune_seeds.training.lightning_trainer import LightningTrainer
 from tune_seeds.training.trainable import SeededTrainable

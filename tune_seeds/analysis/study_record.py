@@ -51,7 +51,7 @@ from tune_seeds.statistics.marginals import Marginals
 from tune_seeds.statistics.metric_range import MetricRange
 from tune_seeds.statistics.random_effects import Expected
 from tune_seeds.store.directory import ExperimentDir, full_location
-from tune_seeds.store.rebuild import new_race, rebuild
+from tune_seeds.store.rebuild.race import new_race, rebuild
 from tune_seeds.store.study_spec import Header
 
 logger = logging.getLogger(__name__)

@@ -25,7 +25,7 @@ from tune_seeds.statistics.aggregate import get_aggregate
 from tune_seeds.store.errors import IntegrityError
 from tune_seeds.store.lease import Lease
 from tune_seeds.store.live_study import Study
-from tune_seeds.store.rebuild import misfit
+from tune_seeds.store.rebuild.replay import misfit
 
 
 def drive(launch: Launch, slots: LiveSlots, lease: Lease) -> Ending:

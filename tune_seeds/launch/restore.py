@@ -17,7 +17,7 @@ from tune_seeds.engine.growth import Wish, growth, halving_of, with_growths
 from tune_seeds.launch.launch import Launch
 from tune_seeds.store.directory import ExperimentDir, full_location, split
 from tune_seeds.store.own_policy import load_policy
-from tune_seeds.store.rebuild import new_race, rebuild
+from tune_seeds.store.rebuild.race import new_race, rebuild
 from tune_seeds.store.study_spec import Header
 from tune_seeds.training.lightning_trainer import (
     LightningTrainer,
