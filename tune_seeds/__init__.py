@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from tune_seeds.analysis.best_record import BestRecord
     from tune_seeds.analysis.completeness import Completeness
     from tune_seeds.analysis.errors import NoCompleteGroupError, NothingToCompareError
-    from tune_seeds.analysis.finalists import Contention, FreshConfirmation, SeedReport
+    from tune_seeds.analysis.finalists.contention import Contention
+    from tune_seeds.analysis.finalists.fresh_confirmation import FreshConfirmation
+    from tune_seeds.analysis.finalists.seed_report import SeedReport
     from tune_seeds.analysis.group_summary import Standing, State
     from tune_seeds.analysis.study_comparison import StudyComparison
     from tune_seeds.core.ledger import RunKey
@@ -73,10 +75,10 @@ _HOMES = {
     "Completeness": "tune_seeds.analysis.completeness",
     "Confirmation": "tune_seeds.statistics.confirmation",
     "ConfirmedConfig": "tune_seeds.statistics.confirmation",
-    "Contention": "tune_seeds.analysis.finalists",
+    "Contention": "tune_seeds.analysis.finalists.contention",
     "Expected": "tune_seeds.statistics.random_effects",
     "Finding": "tune_seeds.reproduce.audit.diagnosis",
-    "FreshConfirmation": "tune_seeds.analysis.finalists",
+    "FreshConfirmation": "tune_seeds.analysis.finalists.fresh_confirmation",
     "GroupResult": "tune_seeds.results",
     "Importance": "tune_seeds.statistics.importance",
     "Importances": "tune_seeds.statistics.importance",
@@ -102,7 +104,7 @@ _HOMES = {
     "RungMissedError": "tune_seeds.race.race",
     "SeedChances": "tune_seeds.statistics.seed_effect",
     "SeedEnsemble": "tune_seeds.handover.ensemble",
-    "SeedReport": "tune_seeds.analysis.finalists",
+    "SeedReport": "tune_seeds.analysis.finalists.seed_report",
     "SeedResults": "tune_seeds.results",
     "SeedTuner": "tune_seeds.tuner",
     "SeedsToSeparate": "tune_seeds.statistics.comparison",

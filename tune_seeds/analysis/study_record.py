@@ -16,18 +16,12 @@ from tune_seeds.analysis.collapses import collapses
 from tune_seeds.analysis.completeness import Completeness, completeness
 from tune_seeds.analysis.environments import differences_by_group, restarts
 from tune_seeds.analysis.errors import NoCompleteGroupError
-from tune_seeds.analysis.finalists import (
-    Contention,
-    FreshConfirmation,
-    SeedReport,
-    contention,
-    fresh_confirmation,
-    importance_table,
-    marginal_tables,
-    meeting_rung,
-    score_table,
-    seed_report,
-)
+from tune_seeds.analysis.finalists.contention import Contention, contention
+from tune_seeds.analysis.finalists.fresh_confirmation import FreshConfirmation, fresh_confirmation
+from tune_seeds.analysis.finalists.hyperparameters import importance_table, marginal_tables
+from tune_seeds.analysis.finalists.possible_best import contention_among_all
+from tune_seeds.analysis.finalists.score_table import meeting_rung, score_table
+from tune_seeds.analysis.finalists.seed_report import SeedReport, seed_report
 from tune_seeds.analysis.group_summary import Standing, ranking, standing
 from tune_seeds.analysis.growth import growth_lines
 from tune_seeds.analysis.metric_values import (
@@ -36,7 +30,6 @@ from tune_seeds.analysis.metric_values import (
     reported_values,
     resolution_of_scores,
 )
-from tune_seeds.analysis.possible_best import contention_among_all
 from tune_seeds.analysis.study_model import expected_by_group, told_of_collapses
 from tune_seeds.analysis.study_tables import group_row, run_rows
 from tune_seeds.core import checks
