@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tune_seeds.race.common_failure import CommonFailureError
     from tune_seeds.race.race import RungMissedError
     from tune_seeds.reproduce.audit import AuditError, AuditReport, audit
-    from tune_seeds.reproduce.audit.diagnosis import Cause, Finding
+    from tune_seeds.reproduce.audit.finding import Cause, Finding
     from tune_seeds.reproduce.audit.trace import Stage
     from tune_seeds.reproduce.subprocesses import ProcessFailedError
     from tune_seeds.reproduce.verify import CannotVerifyError, Verdict, verify
@@ -67,7 +67,7 @@ _HOMES = {
     "CannotLoadPolicyError": "tune_seeds.store.errors",
     "CannotLoadTrainableError": "tune_seeds.engine.trainable_file",
     "CannotVerifyError": "tune_seeds.reproduce.verify",
-    "Cause": "tune_seeds.reproduce.audit.diagnosis",
+    "Cause": "tune_seeds.reproduce.audit.finding",
     "Chance": "tune_seeds.statistics.seed_effect",
     "Choice": "tune_seeds.statistics.seed_effect",
     "Collapse": "tune_seeds.statistics.collapse",
@@ -77,7 +77,7 @@ _HOMES = {
     "ConfirmedConfig": "tune_seeds.statistics.confirmation",
     "Contention": "tune_seeds.analysis.finalists.contention",
     "Expected": "tune_seeds.statistics.random_effects",
-    "Finding": "tune_seeds.reproduce.audit.diagnosis",
+    "Finding": "tune_seeds.reproduce.audit.finding",
     "FreshConfirmation": "tune_seeds.analysis.finalists.fresh_confirmation",
     "GroupResult": "tune_seeds.results",
     "Importance": "tune_seeds.statistics.importance",
