@@ -9,11 +9,12 @@ from ray.tune import TuneError
 
 from tune_seeds.core.ledger import Ledger
 from tune_seeds.core.memory import frozen_objects
-from tune_seeds.engine import ray_options
 from tune_seeds.engine.cluster import LiveSlots
+from tune_seeds.engine.configs import Configs
 from tune_seeds.engine.quiet_ray import quiet_ray
 from tune_seeds.engine.random_search import n_possible
 from tune_seeds.engine.search import SeedSearch
+from tune_seeds.engine.searcher import make_searcher
 from tune_seeds.engine.signals import Received, ending_signals
 from tune_seeds.launch.ending import Ending, record_end, why_failed, why_left
 from tune_seeds.launch.launch import Launch
@@ -54,7 +55,7 @@ def drive(launch: Launch, slots: LiveSlots, lease: Lease) -> Ending:
             raise IntegrityError(f"the study can't grow {why}; it was changed meanwhile")
         race.grow(launch.growth)
     header = header.grown(race.growths)
-    searcher, constants, num_samples = ray_options.make_searcher(
+    searcher, constants, num_samples = make_searcher(
         tune_config,
         launch.arguments.param_space,
         header.metric,
@@ -62,7 +63,7 @@ def drive(launch: Launch, slots: LiveSlots, lease: Lease) -> Ending:
         cast(int, header.search_seed),
         launch.arguments.points,
     )
-    configs = ray_options.Configs.of(launch.arguments.param_space, launch.trainable)
+    configs = Configs.of(launch.arguments.param_space, launch.trainable)
     possible = n_possible(launch.arguments.param_space)
     search = SeedSearch(
         study, searcher, constants, num_samples, configs.config, n_possible=possible

@@ -14,6 +14,7 @@ from tune_seeds.engine import ray_options
 from tune_seeds.engine.arguments import Arguments
 from tune_seeds.engine.code_fingerprint import fingerprint
 from tune_seeds.engine.growth import Wish, growth, halving_of, with_growths
+from tune_seeds.engine.schedule.halving import as_halving
 from tune_seeds.launch.launch import Launch
 from tune_seeds.store.directory import ExperimentDir, full_location, split
 from tune_seeds.store.own_policy import load_policy
@@ -57,7 +58,7 @@ def restored(
     run_config.storage_filesystem = storage_filesystem
     policy = load_policy(directory, header.policy) if header.has_own_policy else None
     if policy is not None:
-        halving = ray_options.as_halving(policy, arguments.tune_config.scheduler)
+        halving = as_halving(policy, arguments.tune_config.scheduler)
     else:
         halving = halving_of(arguments, race.growths)
     if halving is not None and wish is not None and wish.max_t is not None:
