@@ -19,12 +19,12 @@ from tune_seeds.core.seeds import check_fresh_seeds, check_seeds
 from tune_seeds.engine import ray_options, study_arguments
 from tune_seeds.engine.arguments import Arguments, in_words
 from tune_seeds.engine.code_fingerprint import fingerprint
-from tune_seeds.engine.configs import Configs
 from tune_seeds.engine.first_suggestions import has_own_space
 from tune_seeds.engine.growth import Wish
 from tune_seeds.engine.ray_options import read_metric
 from tune_seeds.engine.schedule.halving import ETA, as_halving, lay_rungs, read_scheduler
 from tune_seeds.engine.searcher import make_searcher, one_config
+from tune_seeds.engine.suggested_configs import Configs
 from tune_seeds.launch.confirm import confirmation
 from tune_seeds.launch.launch import Launch
 from tune_seeds.launch.restore import restored

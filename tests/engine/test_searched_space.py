@@ -28,9 +28,9 @@ from tune_seeds import LightningTrainer, SeedTuner
 from tune_seeds.core.ledger import Ledger
 from tune_seeds.core.metric import Metric
 from tune_seeds.core.rungs import Rung
-from tune_seeds.engine.configs import Configs
 from tune_seeds.engine.search import SeedSearch
 from tune_seeds.engine.searcher import make_searcher
+from tune_seeds.engine.suggested_configs import Configs
 from tune_seeds.policies.successive_halving import SuccessiveHalving
 from tune_seeds.race.race import Race
 from tune_seeds.statistics.aggregate import get_aggregate

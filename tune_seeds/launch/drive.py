@@ -10,12 +10,12 @@ from ray.tune import TuneError
 from tune_seeds.core.ledger import Ledger
 from tune_seeds.core.memory import frozen_objects
 from tune_seeds.engine.cluster import LiveSlots
-from tune_seeds.engine.configs import Configs
 from tune_seeds.engine.quiet_ray import quiet_ray
 from tune_seeds.engine.random_search import n_possible
 from tune_seeds.engine.search import SeedSearch
 from tune_seeds.engine.searcher import make_searcher
 from tune_seeds.engine.signals import Received, ending_signals
+from tune_seeds.engine.suggested_configs import Configs
 from tune_seeds.launch.ending import Ending, record_end, why_failed, why_left
 from tune_seeds.launch.launch import Launch
 from tune_seeds.launch.tune_run import run_in_tune
