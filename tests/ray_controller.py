@@ -13,8 +13,9 @@ from ray.tune.experiment import Trial
 from tune_seeds.core.ledger import Ledger
 from tune_seeds.core.metric import Metric
 from tune_seeds.core.rungs import Rung
-from tune_seeds.engine.ray_options import Halving, seeded
-from tune_seeds.engine.scheduler import SeedScheduler
+from tune_seeds.engine.ray_options import seeded
+from tune_seeds.engine.schedule.halving import Halving
+from tune_seeds.engine.schedule.scheduler import SeedScheduler
 from tune_seeds.policies.successive_halving import SuccessiveHalving
 from tune_seeds.race.race import Race
 from tune_seeds.store.directory import ExperimentDir

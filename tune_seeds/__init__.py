@@ -6,16 +6,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tune_seeds.analysis.best_record import BestRecord
     from tune_seeds.analysis.completeness import Completeness
     from tune_seeds.analysis.errors import NoCompleteGroupError, NothingToCompareError
-    from tune_seeds.analysis.finalists import Contention, FreshConfirmation, SeedReport
+    from tune_seeds.analysis.finalists.contention import Contention
+    from tune_seeds.analysis.finalists.fresh_confirmation import FreshConfirmation
+    from tune_seeds.analysis.finalists.seed_report import SeedReport
     from tune_seeds.analysis.group_summary import Standing, State
     from tune_seeds.analysis.study_comparison import StudyComparison
-    from tune_seeds.analysis.study_record import BestRecord
     from tune_seeds.core.ledger import RunKey
     from tune_seeds.core.reported import OddReportError
     from tune_seeds.core.rungs import Rung
-    from tune_seeds.engine.run_report import MetricNotFoundError
+    from tune_seeds.engine.schedule.run_report import MetricNotFoundError
     from tune_seeds.engine.trainable_file import CannotLoadTrainableError
     from tune_seeds.handover.ensemble import SeedEnsemble
     from tune_seeds.handover.retraining import Retrained
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from tune_seeds.race.common_failure import CommonFailureError
     from tune_seeds.race.race import RungMissedError
     from tune_seeds.reproduce.audit import AuditError, AuditReport, audit
-    from tune_seeds.reproduce.audit.diagnosis import Cause, Finding
+    from tune_seeds.reproduce.audit.finding import Cause, Finding
     from tune_seeds.reproduce.audit.trace import Stage
     from tune_seeds.reproduce.subprocesses import ProcessFailedError
     from tune_seeds.reproduce.verify import CannotVerifyError, Verdict, verify
@@ -61,11 +63,11 @@ _HOMES = {
     "AuditError": "tune_seeds.reproduce.audit",
     "AuditReport": "tune_seeds.reproduce.audit",
     "BestGroup": "tune_seeds.results",
-    "BestRecord": "tune_seeds.analysis.study_record",
+    "BestRecord": "tune_seeds.analysis.best_record",
     "CannotLoadPolicyError": "tune_seeds.store.errors",
     "CannotLoadTrainableError": "tune_seeds.engine.trainable_file",
     "CannotVerifyError": "tune_seeds.reproduce.verify",
-    "Cause": "tune_seeds.reproduce.audit.diagnosis",
+    "Cause": "tune_seeds.reproduce.audit.finding",
     "Chance": "tune_seeds.statistics.seed_effect",
     "Choice": "tune_seeds.statistics.seed_effect",
     "Collapse": "tune_seeds.statistics.collapse",
@@ -73,10 +75,10 @@ _HOMES = {
     "Completeness": "tune_seeds.analysis.completeness",
     "Confirmation": "tune_seeds.statistics.confirmation",
     "ConfirmedConfig": "tune_seeds.statistics.confirmation",
-    "Contention": "tune_seeds.analysis.finalists",
+    "Contention": "tune_seeds.analysis.finalists.contention",
     "Expected": "tune_seeds.statistics.random_effects",
-    "Finding": "tune_seeds.reproduce.audit.diagnosis",
-    "FreshConfirmation": "tune_seeds.analysis.finalists",
+    "Finding": "tune_seeds.reproduce.audit.finding",
+    "FreshConfirmation": "tune_seeds.analysis.finalists.fresh_confirmation",
     "GroupResult": "tune_seeds.results",
     "Importance": "tune_seeds.statistics.importance",
     "Importances": "tune_seeds.statistics.importance",
@@ -86,7 +88,7 @@ _HOMES = {
     "JournalNotStoredError": "tune_seeds.store.errors",
     "LightningTrainer": "tune_seeds.training.lightning_trainer",
     "Marginals": "tune_seeds.statistics.marginals",
-    "MetricNotFoundError": "tune_seeds.engine.run_report",
+    "MetricNotFoundError": "tune_seeds.engine.schedule.run_report",
     "MetricRange": "tune_seeds.statistics.metric_range",
     "NoCompleteGroupError": "tune_seeds.analysis.errors",
     "NothingToCompareError": "tune_seeds.analysis.errors",
@@ -102,7 +104,7 @@ _HOMES = {
     "RungMissedError": "tune_seeds.race.race",
     "SeedChances": "tune_seeds.statistics.seed_effect",
     "SeedEnsemble": "tune_seeds.handover.ensemble",
-    "SeedReport": "tune_seeds.analysis.finalists",
+    "SeedReport": "tune_seeds.analysis.finalists.seed_report",
     "SeedResults": "tune_seeds.results",
     "SeedTuner": "tune_seeds.tuner",
     "SeedsToSeparate": "tune_seeds.statistics.comparison",

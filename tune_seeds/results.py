@@ -242,7 +242,9 @@ class SeedResults(StudyRecord):
             NoCompleteGroupError: no config has every epoch on every seed, so there is nothing to
                 confirm; restore the study first.
         """
-        from tune_seeds.launch import confirmation  # it takes Ray's time to import
+        # These take Ray's time to import.
+        from tune_seeds.launch.confirm import confirmation
+        from tune_seeds.launch.run import run
 
         if not self.completeness.n_complete:
             raise NoCompleteGroupError(
@@ -252,7 +254,7 @@ class SeedResults(StudyRecord):
         study = confirmation(
             self.path, seeds, top, trainable, storage_filesystem=self._storage_filesystem
         )
-        study.run()
+        run(study)
         return SeedResults(
             self.path,
             self._storage_filesystem,

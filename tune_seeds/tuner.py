@@ -22,9 +22,17 @@ from tune_seeds.engine import ray_options, study_arguments
 from tune_seeds.engine.arguments import Arguments, in_words
 from tune_seeds.engine.code_fingerprint import fingerprint
 from tune_seeds.engine.earlier_study import EarlierStudy
+from tune_seeds.engine.first_suggestions import has_own_space
 from tune_seeds.engine.growth import Wish
+from tune_seeds.engine.ray_options import read_metric
+from tune_seeds.engine.schedule.halving import ETA, as_halving, lay_rungs, read_scheduler
 from tune_seeds.engine.searched_space import SearchedSpace
-from tune_seeds.launch import Launch, confirmation, restored
+from tune_seeds.engine.searcher import make_searcher, one_config
+from tune_seeds.engine.suggested_configs import Configs
+from tune_seeds.launch.confirm import confirmation
+from tune_seeds.launch.launch import Launch
+from tune_seeds.launch.restore import restored
+from tune_seeds.launch.run import run
 from tune_seeds.policies.adaptive import PATIENCE, Adaptive
 from tune_seeds.policies.base import Policy
 from tune_seeds.policies.successive_halving import SuccessiveHalving
@@ -35,7 +43,7 @@ from tune_seeds.statistics.aggregate import Aggregate, ScoreFunction, get_aggreg
 from tune_seeds.statistics.metric_range import checked_range
 from tune_seeds.store.directory import ExperimentDir, full_location, joined
 from tune_seeds.store.own_policy import dotted_name, unused_policy
-from tune_seeds.store.rebuild import new_race, rebuild
+from tune_seeds.store.rebuild.race import new_race, rebuild
 from tune_seeds.store.study_spec import Header
 from tune_seeds.training.lightning_trainer import LightningTrainer
 from tune_seeds.training.trainable import SeededTrainable
@@ -166,7 +174,7 @@ class SeedTuner:
         if not isinstance(aggregate, (str, Aggregate)):
             checks.takes("aggregate", aggregate, "scores")
         run_config = copy.copy(run_config) or tune.RunConfig()
-        metric, mode = ray_options.read_metric(tune_config)
+        metric, mode = read_metric(tune_config)
         window(score)
         study_arguments.check_picklable("param_space", param_space)
         study_arguments.check_picklable("search_alg", tune_config.search_alg)
@@ -175,29 +183,29 @@ class SeedTuner:
         checked_seeds = check_seeds(seeds)
         own: Policy | None = None
         if isinstance(seeds_per_rung, (str, Sequence)):
-            halving = ray_options.read_scheduler(tune_config.scheduler)
+            halving = read_scheduler(tune_config.scheduler)
         else:
             own = seeds_per_rung = unused_policy(seeds_per_rung, len(checked_seeds))
-            halving = ray_options.as_halving(own, tune_config.scheduler)
+            halving = as_halving(own, tune_config.scheduler)
         seeded = ray_options.seeded(trainable, halving)
         own_space = False
         if isinstance(trainable, LightningTrainer):
-            own_space = ray_options.has_own_space(tune_config.search_alg)
+            own_space = has_own_space(tune_config.search_alg)
             trainable.check(param_space, complete=not own_space)
         declared = None if metric_range is None else checked_range(metric_range)
         if search_seed is not None:
             (search_seed,) = check_seeds([search_seed])
         else:
             search_seed = secrets.randbelow(2**32)
-        searcher, _, num_samples = ray_options.make_searcher(
+        searcher, _, num_samples = make_searcher(
             tune_config, param_space, metric, mode, search_seed, points_to_evaluate
         )
-        first = ray_options.Configs.of(param_space, seeded).try_out(searcher)
-        rungs = ray_options.lay_rungs(seeded, halving, len(checked_seeds), seeds_per_rung)
+        first = Configs.of(param_space, seeded).try_out(searcher)
+        rungs = lay_rungs(seeded, halving, len(checked_seeds), seeds_per_rung)
         if isinstance(trainable, LightningTrainer):
             trainable.check_rungs(param_space, [rung.epochs for rung in rungs], metric)
             if first is None and not own_space:
-                first = ray_options.one_config(param_space)
+                first = one_config(param_space)
             if first is not None:
                 trainable.try_build({**first, "seed": checked_seeds[0]})
         policy = "adaptive" if halving and seeds_per_rung == "adaptive" else "halving"
@@ -221,8 +229,8 @@ class SeedTuner:
                 get_aggregate(aggregate),
             )
             earlier = earlier.within(SearchedSpace.of(param_space))
-            ray_options.make_searcher(tune_config, param_space, metric, mode, 0, (), earlier)
-        eta = halving.reduction_factor if halving else ray_options.ETA
+            make_searcher(tune_config, param_space, metric, mode, 0, (), earlier)
+        eta = halving.reduction_factor if halving else ETA
         if policy == "adaptive":
             milestones = sorted({rung.epochs for rung in rungs})
             Adaptive(milestones, len(checked_seeds), eta, n_finalists, stop_when=stop_when)
@@ -421,7 +429,7 @@ class SeedTuner:
         fs = self._launch.arguments.run_config.storage_filesystem
         advice = resume_advice(self._launch.uri, fs)
         try:
-            end = self._launch.run()
+            end = run(self._launch)
         except (KeyboardInterrupt, SystemExit):
             print(advice, flush=True)
             raise

@@ -17,7 +17,7 @@ from tune_seeds.core.ledger import Ledger, RunKey
 from tune_seeds.core.metric import Metric
 from tune_seeds.core.rungs import Rung
 from tune_seeds.store.directory import ExperimentDir
-from tune_seeds.store.rebuild import new_race, rebuild
+from tune_seeds.store.rebuild.race import new_race, rebuild
 from tune_seeds.store.study_spec import Header
 
 #: Rises and falls again.

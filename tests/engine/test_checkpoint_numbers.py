@@ -12,8 +12,9 @@ from ray.tune.experiment import Trial
 from ray_controller import Controller, Processes
 
 from tune_seeds.core.ledger import RunKey
-from tune_seeds.engine.ray_options import Halving, seeded
-from tune_seeds.engine.scheduler import SeedScheduler
+from tune_seeds.engine.ray_options import seeded
+from tune_seeds.engine.schedule.halving import Halving
+from tune_seeds.engine.schedule.scheduler import SeedScheduler
 from tune_seeds.race.kept_checkpoints import KeepCheckpoints
 
 pytestmark = pytest.mark.usefixtures("ray_session")  # Ray names a trial's folder after its session

@@ -16,8 +16,8 @@ from ray.tune.search.optuna import OptunaSearch
 from tune_seeds.core.metric import Metric
 from tune_seeds.core.rungs import Rung, build_rungs
 from tune_seeds.engine.earlier_study import EarlierStudy
-from tune_seeds.engine.ray_options import make_searcher
 from tune_seeds.engine.searched_space import SearchedSpace
+from tune_seeds.engine.searcher import make_searcher
 from tune_seeds.statistics.aggregate import get_aggregate
 from tune_seeds.store.directory import ExperimentDir
 

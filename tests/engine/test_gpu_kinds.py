@@ -11,7 +11,7 @@ from ray.tune import PlacementGroupFactory
 from ray_controller import Controller
 
 from tune_seeds.core.ledger import RunKey
-from tune_seeds.engine.gpu_kinds import GpuKinds
+from tune_seeds.engine.schedule.gpu_kinds import GpuKinds
 
 A100 = {"CPU": 8.0, "GPU": 4.0, "accelerator_type:A100": 1.0}
 T4 = {"CPU": 8.0, "GPU": 1.0, "accelerator_type:T4": 1.0}
@@ -83,9 +83,9 @@ def test_a_trial_asks_for_its_groups_kind_and_a_move_is_recorded(
     race.note_environment(key, environment("T4"))
     assert controller.start_next() is trial
     assert kind(trial.placement_group_factory) == "T4"
-    controller.scheduler._note_environment(key, environment("T4"))
+    controller.scheduler._environments.note(key, environment("T4"))
     assert "went_on_with" not in race.ledger[key].environment
-    controller.scheduler._note_environment(key, environment("A100"))
+    controller.scheduler._environments.note(key, environment("A100"))
     assert race.ledger[key].environment["went_on_with"] == {
         "device": "NVIDIA A100",
         "accelerator_type": "A100",

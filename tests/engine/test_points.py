@@ -13,7 +13,7 @@ from ray.tune.search.sample import Domain
 from ray.tune.utils import flatten_dict
 
 from tune_seeds.engine.random_search import VariantSearch, check_points
-from tune_seeds.engine.ray_options import make_searcher
+from tune_seeds.engine.searcher import make_searcher
 
 RANDOM = {"lr": tune.loguniform(1e-4, 1e-1), "net": {"width": tune.choice([4, 8])}, "fixed": 3}
 GRID = {"lr": tune.grid_search([0.1, 0.01]), "opt": tune.grid_search(["sgd", "adam"])}

@@ -28,8 +28,9 @@ from tune_seeds import LightningTrainer, SeedTuner
 from tune_seeds.core.ledger import Ledger
 from tune_seeds.core.metric import Metric
 from tune_seeds.core.rungs import Rung
-from tune_seeds.engine import ray_options
 from tune_seeds.engine.search import SeedSearch
+from tune_seeds.engine.searcher import make_searcher
+from tune_seeds.engine.suggested_configs import Configs
 from tune_seeds.policies.successive_halving import SuccessiveHalving
 from tune_seeds.race.race import Race
 from tune_seeds.statistics.aggregate import get_aggregate
@@ -85,14 +86,14 @@ def started(path: Path, space: dict[str, Any], searcher: Any, n: int, trainable:
     """The search of a study in its directory, as a launch or a restore makes it."""
     path.mkdir(exist_ok=True)
     tuning = tune.TuneConfig(metric="score", mode="max", num_samples=n, search_alg=searcher)
-    inner, constants, n_configs = ray_options.make_searcher(tuning, space, "score", "max", 1)
+    inner, constants, n_configs = make_searcher(tuning, space, "score", "max", 1)
     race = Race(
         Ledger((1, 2), Metric("score", "max")),
         SuccessiveHalving((Rung(1, 2),), 2, 1),
         get_aggregate("mean"),
     )
     study = Study(ExperimentDir.at(path), race)
-    configs = ray_options.Configs.of(space, from_function(trainable, "t"))
+    configs = Configs.of(space, from_function(trainable, "t"))
     return study, SeedSearch(study, inner, constants, n_configs, configs.config)
 
 
@@ -149,8 +150,8 @@ def test_domains_in_lists_and_tuples_keep_their_places(tmp_path: Path):
 
 def suggestions(space: dict[str, Any], searcher: Any, n: int = 3) -> list[dict[str, Any]]:
     tuning = tune.TuneConfig(metric="score", mode="max", num_samples=n, search_alg=searcher)
-    inner, _, _ = ray_options.make_searcher(tuning, space, "score", "max", 1)
-    configs = ray_options.Configs.of(space, from_function(train, "t"))
+    inner, _, _ = make_searcher(tuning, space, "score", "max", 1)
+    configs = Configs.of(space, from_function(train, "t"))
     made = []
     for k in range(n):
         made.append(configs.config(inner, inner.suggest(str(k))))

@@ -5,14 +5,17 @@ from __future__ import annotations
 import threading
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import tiny
 from ray import tune
+from ray.tune.experiment import Trial
 
 from tune_seeds import SeedTuner
 from tune_seeds.core.ledger import RunKey
+from tune_seeds.engine.schedule.silent_runs import SilentRuns
 
 
 def tuner(storage: str, trainable: Any, xs: list[float], **kwargs: Any) -> SeedTuner:
@@ -59,3 +62,37 @@ def test_a_run_that_hangs_has_failed_and_is_tried_again_as_any_other(storage: st
 def test_what_is_no_duration_is_refused(given: Any, tmp_path: Path):
     with pytest.raises(ValueError, match="epoch_timeout_s must be a number of seconds above 0"):
         tuner(str(tmp_path), tiny.walk, [0.1], epoch_timeout_s=given)
+
+
+class Killed:
+    """Ray's controller as ``SilentRuns`` meets it."""
+
+    def __init__(self) -> None:
+        self.trials: list[Any] = []
+
+    def kill(self, trial: Any) -> None:
+        self.trials.append(trial)
+
+
+def test_a_run_is_ended_once_and_only_where_it_trains_without_a_report():
+    silent, controller = SilentRuns(10), Killed()
+    trains, waits = RunKey("g0001", 47), RunKey("g0002", 47)
+    trials: Any = {
+        trains: SimpleNamespace(status=Trial.RUNNING),
+        waits: SimpleNamespace(status=Trial.PENDING),
+    }
+
+    def look(now: float) -> None:
+        silent.end_overdue([trains, waits], trials, controller, now)
+
+    for now in (0, 9):
+        look(now)
+    silent.note_sign_of_life(trains)  # it has reported, so its time begins anew
+    for now in (12, 21):
+        look(now)
+    assert not controller.trials and trains not in silent
+    for now in (22, 40):
+        look(now)
+    assert controller.trials == [trials[trains]] and trains in silent
+    assert silent.take_error(trains) == "TimeoutError: no report within epoch_timeout_s=10"
+    assert silent.take_error(trains) is None and waits not in silent

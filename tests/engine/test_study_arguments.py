@@ -14,6 +14,7 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 
 from tune_seeds import SeedTuner
+from tune_seeds.engine.study_arguments import check_run_config, check_tune_config
 from tune_seeds.store.directory import ExperimentDir
 from tune_seeds.store.study_spec import Header
 
@@ -159,3 +160,22 @@ def test_an_older_header_has_the_default_patience(tmp_path: Path):
     del text["patience"]
     (tmp_path / "study.json").write_text(json.dumps(text))
     assert Header.read(ExperimentDir.at(str(tmp_path))).patience == 0.5
+
+
+@pytest.mark.parametrize("n", [0, -1, 2.5, True])
+def test_num_samples(n):
+    with pytest.raises(ValueError, match="num_samples counts configs"):
+        check_tune_config(tune.TuneConfig(num_samples=n))
+
+
+@pytest.mark.parametrize(
+    "run_config",
+    [
+        tune.RunConfig(stop={"acc": 1}),
+        tune.RunConfig(checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=1)),
+        tune.RunConfig(checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=True)),
+    ],
+)
+def test_run_configs_that_end_runs_elsewhere(run_config: tune.RunConfig):
+    with pytest.raises(ValueError):
+        check_run_config(run_config)

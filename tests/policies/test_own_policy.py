@@ -23,7 +23,7 @@ from tune_seeds.statistics.aggregate import get_aggregate
 from tune_seeds.store.directory import ExperimentDir
 from tune_seeds.store.live_study import Study
 from tune_seeds.store.own_policy import POLICY, store_policy
-from tune_seeds.store.rebuild import rebuild
+from tune_seeds.store.rebuild.race import rebuild
 from tune_seeds.store.study_spec import Header
 from tune_seeds.testing import Driver, check_policy
 

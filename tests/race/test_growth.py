@@ -19,7 +19,7 @@ from tune_seeds.policies.successive_halving import SuccessiveHalving
 from tune_seeds.race.groups import OnSeedFailure
 from tune_seeds.race.race import Confirm, Race
 from tune_seeds.store.codec import decode, encode
-from tune_seeds.store.rebuild import misfit
+from tune_seeds.store.rebuild.replay import misfit
 from tune_seeds.testing import Driver
 
 SEEDS = (47, 881, 123456789, 5)

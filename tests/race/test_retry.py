@@ -15,7 +15,8 @@ from tune_seeds.core.rungs import Rung
 from tune_seeds.policies.successive_halving import SuccessiveHalving
 from tune_seeds.race.groups import OnSeedFailure
 from tune_seeds.race.race import Decision, Race
-from tune_seeds.store.rebuild import check_integrity, replay
+from tune_seeds.store.rebuild.integrity import check_integrity
+from tune_seeds.store.rebuild.replay import replay
 from tune_seeds.testing import Driver
 
 

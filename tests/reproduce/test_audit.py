@@ -5,7 +5,9 @@ import pytest
 
 from tune_seeds import LightningTrainer
 from tune_seeds.reproduce.audit import AuditError, Cause, Stage, audit
-from tune_seeds.reproduce.audit.diagnosis import Evidence, Finding, diagnose
+from tune_seeds.reproduce.audit.diagnosis import diagnose
+from tune_seeds.reproduce.audit.evidence import Evidence
+from tune_seeds.reproduce.audit.finding import Finding
 from tune_seeds.reproduce.audit.pauses import paused_in_processes
 from tune_seeds.reproduce.audit.process import traced_in_process
 from tune_seeds.reproduce.audit.trace import Point, Trace, first_difference

@@ -21,7 +21,10 @@ from tune_seeds.store.directory import ExperimentDir
 from tune_seeds.store.errors import IntegrityError, UnreadableExperimentError
 from tune_seeds.store.journal import read_lines
 from tune_seeds.store.live_study import Study
-from tune_seeds.store.rebuild import check_integrity, new_race, replace_journal, replay, salvage
+from tune_seeds.store.rebuild.integrity import check_integrity
+from tune_seeds.store.rebuild.race import new_race
+from tune_seeds.store.rebuild.replay import replay
+from tune_seeds.store.rebuild.salvage import replace_journal, salvage
 from tune_seeds.store.study_spec import Header
 from tune_seeds.testing import Driver
 

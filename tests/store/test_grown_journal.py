@@ -22,7 +22,7 @@ from tune_seeds.store.codec import decode, encode
 from tune_seeds.store.directory import ExperimentDir
 from tune_seeds.store.errors import IntegrityError, UnreadableExperimentError
 from tune_seeds.store.live_study import Study
-from tune_seeds.store.rebuild import new_race
+from tune_seeds.store.rebuild.race import new_race
 from tune_seeds.store.study_spec import FORMAT, Header
 from tune_seeds.testing import Driver
 from tune_seeds.views.json_document import to_json

@@ -1,9 +1,11 @@
-"""What the environment records of runs differ in."""
+"""What the environment records of runs say: what runs differ in, and which were trained again."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, cast
+
+from tune_seeds.core.ledger import Ledger, RunKey
 
 #: Entries that may differ between the seeds of a group.
 _SEED_DEPENDENT = frozenset({"seed", "initial_weights", "first_batch", "restarts", "lost"})
@@ -38,6 +40,35 @@ def unwanted_differences(
             values.setdefault(_hashable(entries.get(key)), []).append(seed)
         if len(values) > 1:
             found[key] = values
+    return found
+
+
+def differences_by_group(ledger: Ledger) -> dict[str, dict[str, dict[Any, list[int]]]]:
+    """What the runs of each group differ in beside the seed, over the study's own seeds.
+
+    Returns:
+        group → entry → value → seeds; without the groups whose runs agree.
+    """
+    found: dict[str, dict[str, dict[Any, list[int]]]] = {}
+    for group in ledger.configs:
+        runs = {seed: ledger[RunKey(group, seed)] for seed in ledger.seeds}
+        records = {s: run.environment for s, run in runs.items() if run.environment is not None}
+        if different := unwanted_differences(records):
+            found[group] = different
+    return found
+
+
+def restarts(ledger: Ledger) -> dict[RunKey, tuple[int, str]]:
+    """The runs that were trained again from their beginning, since a pause would change them.
+
+    Returns:
+        run → how often, and what the pause had changed, by name.
+    """
+    found: dict[RunKey, tuple[int, str]] = {}
+    for key, run in ledger.items():
+        record = run.environment or {}
+        if "restarts" in record:
+            found[key] = (int(record["restarts"]), str(record.get("lost", "")))
     return found
 
 

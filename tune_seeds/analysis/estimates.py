@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 import time
 
-import numpy as np
-
 from tune_seeds.analysis.group_summary import Standing, standing
+from tune_seeds.analysis.metric_values import metric_range, reported_values, resolution_of_scores
 from tune_seeds.analysis.study_model import expected_by_group
 from tune_seeds.core.rungs import Rung
 from tune_seeds.race.race import Race
-from tune_seeds.statistics.intervals import score_resolution
-from tune_seeds.statistics.metric_range import MetricRange, seen_share
+from tune_seeds.statistics.metric_range import MetricRange
 from tune_seeds.statistics.random_effects import Expected
 
 # The model of a large study takes a while; it may take this share of the driver's time.
@@ -64,22 +62,9 @@ class Estimates:
         if n_scores == self._n_scores or (start < self._not_before and not now):
             return
         self._n_scores = n_scores
-        seen = [v for g in race.groups.values() for row in g.values.values() for v in row.values()]
-        self._resolution = score_resolution(np.array(seen)) if seen else 0.0
-        self._within = self._range()
+        self._resolution = resolution_of_scores(race)
+        self._within = metric_range(race.ledger.metric.name, reported_values(race), self._declared)
         expected = expected_by_group(race, within=self._within, resolution=self._resolution)
         self._found = {name: (max(race.groups[name].scores), one) for name, one in expected.items()}
         end = time.monotonic()
         self._not_before = end + (end - start) / _SHARE
-
-    def _range(self) -> MetricRange | None:
-        metric = self._race.ledger.metric
-        values = np.array(
-            [metric.own(v) for run in self._race.ledger.values() for v in run.curve.values()]
-        )
-        values = values[np.isfinite(values)]
-        if self._declared is None:
-            return seen_share(metric.name, values)
-        declared = MetricRange(*self._declared)
-        # A range that the runs contradict would give wrong intervals.
-        return declared if all(float(value) in declared for value in values) else None

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from tune_seeds.analysis.best_record import BestRecord
 from tune_seeds.analysis.errors import NothingToCompareError
-from tune_seeds.analysis.study_record import BestRecord, StudyRecord
+from tune_seeds.analysis.study_record import StudyRecord
 from tune_seeds.core.jsonable import flat
 from tune_seeds.core.ledger import RunKey
 from tune_seeds.statistics.comparison import (

@@ -12,9 +12,12 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from jaxtyping import Float
 
+from tune_seeds.analysis.collapses import by_seed
 from tune_seeds.core.metric import Metric
 from tune_seeds.race.race import Race
 from tune_seeds.statistics.aggregate import Aggregate, Kind
+from tune_seeds.statistics.collapse import Collapse
+from tune_seeds.statistics.coverage_notes import collapse_note
 from tune_seeds.statistics.intervals import Interval, rounding_error
 from tune_seeds.statistics.metric_range import MetricRange
 from tune_seeds.statistics.random_effects import Expected, expected_scores
@@ -54,6 +57,22 @@ def expected_by_group(
         for name, one in zip(names, expected, strict=True):
             found[name] = _own(one, race.ledger.metric, within)
     return found
+
+
+def told_of_collapses(
+    expected: dict[str, Expected], race: Race, collapse: Collapse | None
+) -> dict[str, Expected]:
+    """The same, with a note on each interval where runs collapsed on seeds, not for their config.
+
+    Args:
+        expected: group → its expected score.
+        race: read only.
+        collapse: which runs of the study collapsed; None where none has trained.
+    """
+    if collapse is None or not (told := by_seed(race, collapse)):
+        return expected
+    note = collapse_note(f"{len(told)} of {collapse.study.n} runs collapsed")
+    return {name: _with_note(one, note) for name, one in expected.items()}
 
 
 def scores_at(race: Race, names: Sequence[str], epochs: int) -> Float[np.ndarray, "group seed"]:
@@ -122,3 +141,10 @@ def _own(expected: Expected, metric: Metric, within: MetricRange | None) -> Expe
     if within is not None:
         interval, estimate = within.clipped(interval), within.nearest(estimate)
     return dataclasses.replace(expected, estimate=estimate, interval=interval)
+
+
+def _with_note(expected: Expected, note: str) -> Expected:
+    caveat = f"{expected.interval.caveat}; {note}" if expected.interval.caveat else note
+    return dataclasses.replace(
+        expected, interval=dataclasses.replace(expected.interval, caveat=caveat)
+    )

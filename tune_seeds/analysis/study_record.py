@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -15,161 +11,43 @@ import pandas as pd
 import pyarrow.fs
 from jaxtyping import Float
 
-from tune_seeds.analysis.collapses import by_seed, collapses
+from tune_seeds.analysis.best_record import BestRecord, best_record
+from tune_seeds.analysis.collapses import collapses
 from tune_seeds.analysis.completeness import Completeness, completeness
-from tune_seeds.analysis.environments import unwanted_differences
+from tune_seeds.analysis.environments import differences_by_group, restarts
 from tune_seeds.analysis.errors import NoCompleteGroupError
-from tune_seeds.analysis.finalists import (
-    Contention,
-    FreshConfirmation,
-    SeedReport,
-    contention,
-    fresh_confirmation,
-    importance_table,
-    marginal_tables,
-    meeting_rung,
-    score_table,
-    seed_report,
-)
+from tune_seeds.analysis.finalists.contention import Contention, contention
+from tune_seeds.analysis.finalists.fresh_confirmation import FreshConfirmation, fresh_confirmation
+from tune_seeds.analysis.finalists.hyperparameters import importance_table, marginal_tables
+from tune_seeds.analysis.finalists.possible_best import contention_among_all
+from tune_seeds.analysis.finalists.score_table import meeting_rung, score_table
+from tune_seeds.analysis.finalists.seed_report import SeedReport, seed_report
 from tune_seeds.analysis.group_summary import Standing, ranking, standing
 from tune_seeds.analysis.growth import growth_lines
-from tune_seeds.analysis.possible_best import contention_among_all
-from tune_seeds.analysis.study_model import expected_by_group
+from tune_seeds.analysis.metric_values import (
+    metric_range,
+    range_contradiction,
+    reported_values,
+    resolution_of_scores,
+)
+from tune_seeds.analysis.study_model import expected_by_group, told_of_collapses
+from tune_seeds.analysis.study_tables import group_row, run_rows
 from tune_seeds.core import checks
-from tune_seeds.core.jsonable import flat
-from tune_seeds.core.ledger import Outcome, RunKey
+from tune_seeds.core.ledger import RunKey
 from tune_seeds.core.rungs import Rung
 from tune_seeds.policies.base import Policy
 from tune_seeds.race.kept_checkpoints import n_kept
 from tune_seeds.statistics.aggregate import ScoreFunction
 from tune_seeds.statistics.collapse import Collapse
-from tune_seeds.statistics.coverage_notes import collapse_note
 from tune_seeds.statistics.importance import Importances
-from tune_seeds.statistics.intervals import Interval, score_resolution
 from tune_seeds.statistics.marginals import Marginals
-from tune_seeds.statistics.metric_range import MetricRange, seen_share
+from tune_seeds.statistics.metric_range import MetricRange
 from tune_seeds.statistics.random_effects import Expected
-from tune_seeds.statistics.shown import Shown
-from tune_seeds.store.configs import load_config
 from tune_seeds.store.directory import ExperimentDir, full_location
-from tune_seeds.store.rebuild import new_race, rebuild
+from tune_seeds.store.rebuild.race import new_race, rebuild
 from tune_seeds.store.study_spec import Header
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class BestRecord(Shown):
-    """The config with the best score over the full list of seeds, after every epoch.
-
-    Of a study that was left before its end it is the config that leads, at its last complete rung.
-
-    Attributes:
-        group: its name.
-        config: the hyperparameters, without the seed. Read from the experiment's directory, values
-            that JSON can't hold (classes, functions, tensors, …) are their ``repr``; from
-            ``SeedTuner.fit``, and from ``load_config()``, they are what the runs got.
-        score: the study's aggregate, by which it is best; the mean unless another was asked for.
-        mean: of the metric over the seeds of ``rung``.
-        std: sample standard deviation over the seeds (n − 1); nan with one seed.
-        estimate: what the config is expected to score on a fresh seed, from all configs of the
-            study together: what selection added to ``mean`` is taken off again. It is ``score``
-            where the study ranks by something else than the mean.
-        interval: 95 % interval of ``estimate``, which knows that the config was chosen; its
-            ``method`` and ``caveat`` say what it can promise.
-        seeds_interval: 95 % interval from these seeds alone, chosen or not: right for a config
-            picked beforehand, and too high for the best of many.
-        scores: seed → metric at the epochs of ``rung``.
-        checkpoint_paths: seed → the newest checkpoint up to these epochs, on the file system of the
-            experiment; None where none was reported.
-        failures: seed → why it failed, where the study goes on without it.
-        rung: where it is scored: the last one in a finished study.
-        complete: whether that is every epoch on every seed.
-        collapse: of the runs that trained far enough, how many came to nothing; None where none
-            has trained.
-        directory: of the experiment.
-        run_directories: seed → the directory of its run, relative to ``directory``.
-        reports: seed → epoch → every metric of that epoch, up to the epochs of ``rung``.
-    """
-
-    group: str
-    config: dict[str, Any]
-    score: float
-    mean: float
-    std: float
-    estimate: float
-    interval: Interval
-    seeds_interval: Interval
-    scores: dict[int, float]
-    checkpoint_paths: dict[int, str | None]
-    failures: dict[int, str]
-    rung: Rung
-    complete: bool
-    collapse: Collapse | None
-    directory: ExperimentDir = field(compare=False, repr=False)
-
-    def _rows(self) -> Iterator[Mapping[str, Any]]:
-        low, high = self.interval
-        seeds_low, seeds_high = self.seeds_interval
-        yield {
-            "group": self.group,
-            **{f"config/{key}": value for key, value in flat(self.config).items()},
-            "score": self.score,
-            "mean": self.mean,
-            "std": self.std,
-            "estimate": self.estimate,
-            "low": low,
-            "high": high,
-            "seeds_low": seeds_low,
-            "seeds_high": seeds_high,
-            **{f"score/{seed}": value for seed, value in self.scores.items()},
-        }
-
-    def __str__(self) -> str:
-        """What it is, what it scored, and what it should score on a fresh seed."""
-        config = ", ".join(f"{key}={value}" for key, value in flat(self.config).items())
-        by_seed = ", ".join(f"{value:.5g} (seed {s})" for s, value in self.scores.items())
-        std = "" if math.isnan(self.std) else f", standard deviation {self.std:.3g}"
-        lines = [f"{self.group}: {config}", f"score {self.score:.5g}: {by_seed}{std}"]
-        return "\n".join([*lines, *self.expectations(), *self.notes()])
-
-    def expectations(self) -> list[str]:
-        """What it should score on a fresh seed, and what its own seeds say alone."""
-        (low, high), (own_low, own_high) = self.interval, self.seeds_interval
-        lines: list[str] = []
-        if low == low:
-            lines.append(
-                f"expected on a fresh seed: {self.estimate:.5g}, {self.interval.level:.0%} "
-                f"interval {low:.5g} to {high:.5g} ({self.interval.method})"
-            )
-        if own_low == own_low and self.interval != self.seeds_interval:
-            lines.append(
-                f"of these {len(self.scores)} seeds alone, chosen or not: {self.mean:.5g}, "
-                f"{self.seeds_interval.level:.0%} interval {own_low:.5g} to {own_high:.5g}"
-            )
-        return lines
-
-    def _notes(self) -> Sequence[str]:
-        return [*self.expectations(), *self.notes()]
-
-    def notes(self) -> list[str]:
-        """What the interval can't promise, and how many runs came to nothing."""
-        notes: list[str] = []
-        if self.interval.caveat:
-            notes.append(f"note on the interval: {self.interval.caveat}")
-        if self.collapse is not None and self.collapse.study.count:
-            notes.append(str(self.collapse))
-        return notes
-
-    run_directories: dict[int, str | None] = field(compare=False, repr=False)
-    reports: dict[int, dict[int, dict[str, float]]] = field(compare=False, repr=False)
-
-    def load_config(self) -> dict[str, Any]:
-        """The config with its objects, as the runs got it: ``Net(**best.load_config())``.
-
-        It unpickles what is in the journal, which runs code: only for experiments of one's own.
-        """
-        return load_config(self.directory, self.group)
 
 
 class StudyRecord:
@@ -228,13 +106,7 @@ class StudyRecord:
     @cached_property
     def resolution(self) -> float:
         """The step of the metric's values, such as 1/N for an accuracy over N examples."""
-        values = [
-            value
-            for group in self.race.groups.values()
-            for by_seed in group.values.values()
-            for value in by_seed.values()
-        ]
-        return score_resolution(np.array(values)) if values else 0.0
+        return resolution_of_scores(self.race)
 
     @cached_property
     def metric_range(self) -> MetricRange | None:
@@ -243,30 +115,16 @@ class StudyRecord:
         None where neither is so, and where runs reported values outside the declared range
         (``range_contradiction`` names one): a wrong range would give wrong intervals.
         """
-        if self.header.metric_range is None:
-            return seen_share(self.header.metric, self._values)
-        return None if self.range_contradiction else MetricRange(*self.header.metric_range)
+        return metric_range(self.header.metric, self._values, self.header.metric_range)
 
     @cached_property
     def range_contradiction(self) -> str | None:
         """Why the declared ``metric_range`` is not used, None where it is or there is none."""
-        if self.header.metric_range is None or not len(self._values):
-            return None
-        declared = MetricRange(*self.header.metric_range)
-        outside = [v for v in (self._values.min(), self._values.max()) if float(v) not in declared]
-        if not outside:
-            return None
-        return (
-            f"metric_range=({declared.low:g}, {declared.high:g}) is not used: a run reported "
-            f"{float(outside[0]):.5g}"
-        )
+        return range_contradiction(self._values, self.header.metric_range)
 
     @cached_property
     def _values(self) -> Float[np.ndarray, " report"]:
-        """Every finite value that was reported, in the metric's own direction."""
-        own = self.ledger.metric.own
-        values = [own(value) for run in self.ledger.values() for value in run.curve.values()]
-        return np.array([value for value in values if math.isfinite(value)])
+        return reported_values(self.race)
 
     @cached_property
     def expected(self) -> dict[str, Expected]:
@@ -276,10 +134,7 @@ class StudyRecord:
         something else than the mean.
         """
         found = expected_by_group(self.race, within=self.metric_range, resolution=self.resolution)
-        if self.collapse is None or not (told := by_seed(self.race, self.collapse)):
-            return found
-        note = collapse_note(f"{len(told)} of {self.collapse.study.n} runs collapsed")
-        return {name: _with_note(one, note) for name, one in found.items()}
+        return told_of_collapses(found, self.race, self.collapse)
 
     def standing(self, name: str) -> Standing:
         """Where one group stands, with what it is expected to score."""
@@ -349,35 +204,8 @@ class StudyRecord:
         if name not in self.race.groups:
             known = ", ".join(list(self.race.groups)[:5]) or "none yet"
             raise KeyError(f"no group {name!r}; groups are called {known}, ...")
-        found = self.standing(name)
-        rung = found.rung or found.goal
-        seeds = self.seeds[: rung.n_seeds]
-        runs = {seed: self.ledger[RunKey(name, seed)] for seed in seeds}
-        values = list(found.values.values())
-        return BestRecord(
-            group=name,
-            config=self.ledger.configs[name],
-            score=found.score,
-            mean=float(np.mean(values)) if values else math.nan,
-            std=found.std,
-            estimate=found.estimate,
-            interval=found.interval,
-            seeds_interval=found.seeds_interval,
-            scores=found.values,
-            checkpoint_paths={
-                seed: self._checkpoint(run.checkpoints, rung.epochs) for seed, run in runs.items()
-            },
-            failures=found.failures,
-            rung=rung,
-            complete=found.rung == self.header.rungs[-1],
-            collapse=self._collapses.get(name),
-            directory=self.directory,
-            run_directories={seed: run.trial_dir for seed, run in runs.items()},
-            reports={
-                seed: {epoch: m for epoch, m in run.reports.items() if epoch <= rung.epochs}
-                for seed, run in runs.items()
-            },
-        )
+        collapse = self._collapses.get(name)
+        return best_record(self.race, self.standing(name), collapse, self.directory)
 
     @property
     def groups(self) -> pd.DataFrame:
@@ -391,7 +219,9 @@ class StudyRecord:
         interval from these seeds alone, chosen or not; ``score/SEED`` for each of them;
         ``fresh/SEED`` for confirmation seeds; ``why``, what failed.
         """
-        return pd.DataFrame([self._group_row(name) for name in ranking(self.race)])
+        return pd.DataFrame(
+            [group_row(self.ledger, self.standing(name)) for name in ranking(self.race)]
+        )
 
     @cached_property
     def collapse(self) -> Collapse | None:
@@ -493,28 +323,7 @@ class StudyRecord:
     @property
     def runs(self) -> pd.DataFrame:
         """One row per run that was started: group, seed, epochs, metric, outcome, where it is."""
-        rows: list[dict[str, Any]] = []
-        own = self.ledger.metric.own
-        for key, run in self.ledger.items():
-            if run.trial_id is None:
-                continue
-            last = run.last_epoch
-            checkpoint = run.checkpoints[max(run.checkpoints)] if run.checkpoints else None
-            rows.append(
-                {
-                    "group": key.group,
-                    "seed": key.seed,
-                    **self._config_columns(key.group),
-                    "epochs": last,
-                    self.header.metric: own(run.curve[last]) if last else math.nan,
-                    "outcome": "unfinished" if run.outcome is None else str(run.outcome),
-                    "error": run.error or "",
-                    "trial_id": run.trial_id,
-                    "path": self.directory.join(run.trial_dir) if run.trial_dir else None,
-                    "checkpoint": self.directory.join(checkpoint) if checkpoint else None,
-                }
-            )
-        return pd.DataFrame(rows)
+        return pd.DataFrame(run_rows(self.ledger, self.directory))
 
     @property
     def environment_differences(self) -> dict[str, dict[str, dict[Any, list[int]]]]:
@@ -524,14 +333,7 @@ class StudyRecord:
             group → entry of the environment record (``packages/torch``, ``device``, …) → value →
             the seeds that ran with it.
         """
-        found: dict[str, dict[str, dict[Any, list[int]]]] = {}
-        for group in self.ledger.configs:
-            runs = {seed: self.ledger[RunKey(group, seed)] for seed in self.seeds}
-            records = {s: run.environment for s, run in runs.items() if run.environment is not None}
-            differences = unwanted_differences(records)
-            if differences:
-                found[group] = differences
-        return found
+        return differences_by_group(self.ledger)
 
     @property
     def restarts(self) -> dict[RunKey, tuple[int, str]]:
@@ -540,53 +342,7 @@ class StudyRecord:
         Returns:
             run → how often, and what the pause had changed, by name.
         """
-        found: dict[RunKey, tuple[int, str]] = {}
-        for key, run in self.ledger.items():
-            record = run.environment or {}
-            if "restarts" in record:
-                found[key] = (int(record["restarts"]), str(record.get("lost", "")))
-        return found
-
-    def _group_row(self, name: str) -> dict[str, Any]:
-        row = self.standing(name)
-        values = list(row.values.values())
-        fresh = {seed: self.ledger.get(RunKey(name, seed)) for seed in self.ledger.fresh_seeds}
-        return {
-            "group": name,
-            **self._config_columns(name),
-            "state": str(row.state),
-            "epochs": 0 if row.rung is None else row.rung.epochs,
-            "n_seeds": len(values),
-            "score": row.score,
-            "mean": float(np.mean(values)) if values else math.nan,
-            "std": row.std,
-            "estimate": row.estimate,
-            "low": row.interval.low,
-            "high": row.interval.high,
-            "seeds_low": row.seeds_interval.low,
-            "seeds_high": row.seeds_interval.high,
-            **{f"score/{seed}": value for seed, value in row.values.items()},
-            **{
-                f"fresh/{seed}": self.ledger.metric.own(run.curve[run.last_epoch])
-                for seed, run in fresh.items()
-                if run is not None and run.outcome is Outcome.COMPLETED
-            },
-            "why": "; ".join(f"seed {seed}: {error}" for seed, error in row.failures.items()),
-        }
-
-    def _config_columns(self, name: str) -> dict[str, Any]:
-        return {f"config/{k}": v for k, v in flat(self.ledger.configs[name]).items()}
-
-    def _checkpoint(self, checkpoints: dict[int, str], epochs: int) -> str | None:
-        newest = max((epoch for epoch in checkpoints if epoch <= epochs), default=None)
-        return None if newest is None else self.directory.join(checkpoints[newest])
-
-
-def _with_note(expected: Expected, note: str) -> Expected:
-    caveat = f"{expected.interval.caveat}; {note}" if expected.interval.caveat else note
-    return dataclasses.replace(
-        expected, interval=dataclasses.replace(expected.interval, caveat=caveat)
-    )
+        return restarts(self.ledger)
 
 
 def _check_level(level: float) -> None:

@@ -17,7 +17,9 @@ from tune_seeds.results import SeedResults
 from tune_seeds.store.directory import ExperimentDir, full_location, joined, split
 from tune_seeds.store.journal import read_lines
 from tune_seeds.store.lease import Lease
-from tune_seeds.store.rebuild import check_integrity, new_race, replace_journal, salvage
+from tune_seeds.store.rebuild.integrity import check_integrity
+from tune_seeds.store.rebuild.race import new_race
+from tune_seeds.store.rebuild.salvage import replace_journal, salvage
 from tune_seeds.store.study_spec import HEADER, Header
 from tune_seeds.views.tables import number
 

@@ -15,6 +15,7 @@ from ray.tune import PlacementGroupFactory
 
 from tune_seeds._compat.ray_tune import grows_by_itself, joined_by_client
 from tune_seeds.core.process_variables import start_environment
+from tune_seeds.engine.resources import bundles_of, nodes_of_cluster
 from tune_seeds.engine.sharing import Shared
 
 logger = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ def _check_answers(address: str) -> None:
 
 def gpus_of_a_run() -> int:
     """What ``gpus="auto"`` is on the cluster as it is now: 1 where any node has a GPU, else 0."""
-    found = any(node.get("GPU", 0) > 0 for node in _nodes())
+    found = any(node.get("GPU", 0) > 0 for node in nodes_of_cluster())
     if not found and grows_by_itself():
         logger.warning(
             "the cluster grows by itself and has no GPU at the moment, so runs train on CPUs; give "
@@ -107,7 +108,7 @@ def check_resources(
     """
     if grows_by_itself():
         return
-    own = _bundles(resources)
+    own = bundles_of(resources)
     for bundle in own:
         if not _n_places(bundle):
             raise ValueError(
@@ -147,7 +148,7 @@ class LiveSlots:
         limit: int | None,
         shared: Shared | None = None,
     ) -> None:
-        self.bundles = _bundles(resources)
+        self.bundles = bundles_of(resources)
         self._limit = limit or None
         self._grows = grows_by_itself()
         self._counted: tuple[float, int] | None = None
@@ -184,7 +185,7 @@ def n_runs(bundles: Sequence[Mapping[str, float]]) -> int:
     """
     if all(bundle == bundles[0] for bundle in bundles):
         return _n_places(bundles[0]) // len(bundles)
-    free = _nodes()
+    free = nodes_of_cluster()
     for n in range(_MOST_RUNS):
         for bundle in bundles:
             node = next((node for node in free if _fits(bundle, node)), None)
@@ -195,28 +196,15 @@ def n_runs(bundles: Sequence[Mapping[str, float]]) -> int:
     return _MOST_RUNS
 
 
-def _bundles(
-    resources: Mapping[str, float] | PlacementGroupFactory | None,
-) -> list[dict[str, float]]:
-    if isinstance(resources, PlacementGroupFactory):
-        return [dict(bundle) for bundle in resources.bundles]
-    upper = {"cpu": "CPU", "gpu": "GPU"}
-    return [{upper.get(k, k): v for k, v in (resources or {"cpu": 1}).items()}]
-
-
 def _fits(bundle: Mapping[str, float], node: Mapping[str, float]) -> bool:
     return all(node.get(name, 0) + 1e-6 >= amount for name, amount in bundle.items())
-
-
-def _nodes() -> list[dict[str, float]]:
-    return [dict(node["Resources"]) for node in cast(list[Any], ray.nodes()) if node["Alive"]]
 
 
 def _n_places(bundle: Mapping[str, float]) -> int:
     # A fraction of a CPU is counted in ten-thousandths by Ray, so 0.1 fits ten times.
     return sum(
         min((int(node.get(k, 0) / v + 1e-6) for k, v in bundle.items() if v), default=1)
-        for node in _nodes()
+        for node in nodes_of_cluster()
     )
 
 
@@ -226,4 +214,4 @@ def _in_words(bundle: Mapping[str, float]) -> str:
 
 def _nodes_in_words(bundle: Mapping[str, float]) -> str:
     kinds = sorted({*bundle, "CPU", "GPU"})
-    return "; ".join(_in_words({k: node.get(k, 0) for k in kinds}) for node in _nodes())
+    return "; ".join(_in_words({k: node.get(k, 0) for k in kinds}) for node in nodes_of_cluster())

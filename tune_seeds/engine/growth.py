@@ -17,7 +17,7 @@ from tune_seeds.core.seeds import check_fresh_seeds, check_seeds
 from tune_seeds.engine.arguments import Arguments
 from tune_seeds.engine.code_fingerprint import differences
 from tune_seeds.engine.random_search import VariantSearch, has_random
-from tune_seeds.engine.ray_options import Halving, read_scheduler
+from tune_seeds.engine.schedule.halving import Halving, read_scheduler
 from tune_seeds.store.study_spec import Header
 from tune_seeds.training.trainable import SeededTrainable
 

@@ -40,7 +40,7 @@ class SeedSearch(Searcher):
 
     The searcher inside never sees a seed. It hears of every group as soon as its lowest rung is
     complete, also where the group then waits, and again when it is scored higher up; how those
-    scores are made to compare, and which searchers can be told again, ``telling.py`` says.
+    scores are made to compare, and which searchers can be told again, ``search_feedback.py`` says.
 
     Args:
         study: the shared state.

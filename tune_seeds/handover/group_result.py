@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.fs
 
-from tune_seeds.analysis.study_record import BestRecord
+from tune_seeds.analysis.best_record import BestRecord
 from tune_seeds.core.checks import choice
 from tune_seeds.core.jsonable import is_plain, plain
 from tune_seeds.core.rungs import TO_THE_END

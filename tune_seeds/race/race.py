@@ -1,9 +1,9 @@
 """The race between configs: a pure state machine from reports to decisions.
 
-A policy (``policy.py``) says which group deserves to go on; the race knows which runs that takes,
+A policy (``policies/``) says which group deserves to go on; the race knows which runs that takes,
 which of them are running, and what each must do after a report. Everything that changes it is one
-event (``events.py``), handed to ``log`` before it is applied, so that the same events, applied to
-a new race, rebuild it. There is no Ray here: the live scheduler and a replay of recorded curves
+event (``core/events.py``), handed to ``log`` before it is applied, so that the same events, applied
+to a new race, rebuild it. There is no Ray here: the live scheduler and a replay of recorded curves
 drive the same object.
 """
 
@@ -39,7 +39,8 @@ from tune_seeds.core.events import (
 from tune_seeds.core.ledger import Ledger, RunKey
 from tune_seeds.core.rungs import TO_THE_END, Rung
 from tune_seeds.policies.base import Policy, Promotion, Settling
-from tune_seeds.race.groups import Field, Group, OnSeedFailure
+from tune_seeds.race.field import Field
+from tune_seeds.race.groups import Group, OnSeedFailure
 from tune_seeds.statistics.aggregate import Aggregate
 
 __all__ = ["Decision", "Group", "News", "OnSeedFailure", "Race", "RungMissedError"]

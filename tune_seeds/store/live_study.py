@@ -14,7 +14,9 @@ from tune_seeds.store.deletions import Deletions
 from tune_seeds.store.directory import ExperimentDir
 from tune_seeds.store.identity import identity
 from tune_seeds.store.journal import Journal, read_lines
-from tune_seeds.store.rebuild import check_integrity, replace_journal, replay, salvage
+from tune_seeds.store.rebuild.integrity import check_integrity
+from tune_seeds.store.rebuild.replay import replay
+from tune_seeds.store.rebuild.salvage import replace_journal, salvage
 
 logger = logging.getLogger(__name__)
 

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import gc
-import inspect
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from ray import tune
 from ray.tune import PlacementGroupFactory
 
 from tune_seeds._compat.ray_tune import run_storage
 from tune_seeds.core.blueprint import Blueprint, Target
 from tune_seeds.core.jsonable import is_plain
 from tune_seeds.core.memory import freeze_imports
-from tune_seeds.training.config_routing import RESERVED, parameters, route
+from tune_seeds.training.arguments.builders import check_builder, check_kind, name_of
+from tune_seeds.training.arguments.own_arguments import check_resources, check_unknown
+from tune_seeds.training.arguments.space import check_space, check_space_at_rungs, try_build
+from tune_seeds.training.arguments.timing import metric_period
+from tune_seeds.training.arguments.trainer_kwargs import check_accelerator, check_trainer_kwargs
+from tune_seeds.training.config_routing import parameters, route
 from tune_seeds.training.dataloaders import make_loaders, merged_factories
 from tune_seeds.training.environment import record
 from tune_seeds.training.fit import EPOCH, Report, as_list
@@ -32,32 +34,14 @@ from tune_seeds.training.lightning_run import LightningRun
 from tune_seeds.training.loggers import LoggerFactory, SilentLogger, factories, made
 from tune_seeds.training.merged_data import without_validation
 from tune_seeds.training.model_files import ModelFiles
-from tune_seeds.training.reporting import TuneReport
 from tune_seeds.training.run_info import RunInfo, run_info
-from tune_seeds.training.seeding import rng_state, set_rng_state
 from tune_seeds.training.steps import (
     STEP,
     check_steps,
-    check_steps_space,
     counts_steps,
-    period,
 )
 from tune_seeds.training.trainable import Plan, SeededTrainable
-from tune_seeds.training.trainer_arguments import (
-    FIXED,
-    OURS,
-    check_accelerator,
-    check_builder,
-    check_callbacks,
-    check_kind,
-    check_resources,
-    check_timing,
-    check_trainer_kwargs,
-    check_unknown,
-    name_of,
-    possible_values,
-    refuse_early_ends,
-)
+from tune_seeds.training.trial import train_here
 
 logger = logging.getLogger(__name__)
 
@@ -266,7 +250,7 @@ class LightningTrainer:
             resources=alone if self._num_workers == 1 else several,
             n_workers=self._num_workers,
             time_attr=STEP if steps else EPOCH,
-            metric_period=self._metric_period,
+            metric_period=metric_period(self._trainer_kwargs),
             ends_itself=True,
             max_epochs=max_epochs,
             pauses=self.pauses,
@@ -300,25 +284,7 @@ class LightningTrainer:
             ValueError: a key that nothing takes or several take, one that must not be searched, or
                 a parameter without a default that the space leaves out.
         """
-        targets = self._targets()
-        routed = route(space, targets)
-        for name in (*FIXED, *OURS):
-            if name in routed["trainer"]:
-                why = OURS.get(name, "it belongs into trainer_kwargs, the same for every config")
-                raise ValueError(f"the trainer's {name!r} can't be in param_space: {why}")
-        for prefix, target in targets.items():
-            if prefix == "trainer" or not complete:
-                continue
-            for parameter in inspect.signature(target).parameters.values():
-                required = parameter.default is parameter.empty and parameter.kind in (
-                    parameter.POSITIONAL_OR_KEYWORD,
-                    parameter.KEYWORD_ONLY,
-                )
-                if required and parameter.name not in {*routed[prefix], *RESERVED}:
-                    raise ValueError(
-                        f"{name_of(target)} needs {parameter.name!r}, which has no default; put it "
-                        "into param_space, as a constant or to be searched"
-                    )
+        check_space(space, self._targets(), complete=complete)
 
     def check_rungs(self, space: Mapping[str, Any], epochs: Sequence[int], metric: str) -> None:
         """Refuse trainer arguments, of either place, that contradict the rungs.
@@ -331,29 +297,7 @@ class LightningTrainer:
         Raises:
             ValueError: names the argument and where it stands.
         """
-        if counts_steps(self._trainer_kwargs):
-            routed = route(space, self._targets())["trainer"]
-            check_steps_space(routed, metric, self._trainer_kwargs)
-            return
-        check_timing(self._trainer_kwargs, "trainer_kwargs", epochs)
-        if self._trainer_kwargs.get("limit_val_batches") == 0 and "val" in metric:
-            raise ValueError(
-                f"limit_val_batches=0 in trainer_kwargs leaves out validation, where {metric!r} "
-                "is logged"
-            )
-        for name, value in route(space, self._targets())["trainer"].items():
-            for one in possible_values(name, value):
-                check_timing({name: one}, "param_space", epochs)
-                if name == "check_val_every_n_epoch" and one != self._metric_period:
-                    raise ValueError(
-                        f"check_val_every_n_epoch={one!r} in param_space: configs are compared at "
-                        "equal epochs, so all of them validate at the same; give it in "
-                        "trainer_kwargs"
-                    )
-                if name == "limit_val_batches" and one == 0:
-                    raise ValueError(
-                        "limit_val_batches=0 in param_space leaves out validation of some configs"
-                    )
+        check_space_at_rungs(space, self._targets(), self._trainer_kwargs, epochs, metric)
 
     def try_build(self, config: Mapping[str, Any]) -> None:
         """Build one config's module and data module here, and look at what only they show.
@@ -365,30 +309,8 @@ class LightningTrainer:
             ValueError: a callback of the module's that a run can't have, code that ends runs early,
                 or an object of another Lightning package.
         """
-        refuse_early_ends([self._module, *as_list(self._trainer_kwargs.get("callbacks"))])
-        before = rng_state()
-        try:
-            routed = route(config, self._targets())
-            module = self._module(**copy.deepcopy(routed["model"]))
-            callbacks = list(as_list(module.configure_callbacks()))
-            data = None
-            if self._datamodule is not None:
-                data = self._datamodule(**copy.deepcopy(routed["data"]))
-        except Exception as error:
-            logger.warning(
-                "a config can't be built in this process, so nothing but its runs will tell "
-                "whether it is right (%s: %s)",
-                type(error).__name__,
-                error,
-            )
-            return
-        finally:
-            set_rng_state(before)
-        check_kind("module", type(module), LightningModule)
-        if data is not None:
-            check_kind("datamodule", type(data), LightningDataModule)
-        check_callbacks(callbacks, f"{type(module).__name__}.configure_callbacks()")
-        refuse_early_ends([module, *callbacks])
+        callbacks = self._trainer_kwargs.get("callbacks")
+        try_build(config, self._targets(), self._datamodule, callbacks)
 
     def blueprint(self) -> Blueprint:
         """What runs are built from, as text, for readers of the experiment and for other tools."""
@@ -404,12 +326,6 @@ class LightningTrainer:
                 kept[name] = value
         left_out = tuple(name for name, v in self._trainer_kwargs.items() if not is_plain(v))
         return Blueprint(targets, kept, left_out)
-
-    @property
-    def _metric_period(self) -> int:
-        if counts_steps(self._trainer_kwargs):
-            return period(self._trainer_kwargs)
-        return self._trainer_kwargs.get("check_val_every_n_epoch") or 1
 
     @property
     def _n_gpus(self) -> float:
@@ -517,20 +433,7 @@ class LightningTrainer:
 
             train_on_workers(retrain, config, plan, self._bundles(), describe)
             return
-        report = TuneReport(describe)
-        checkpoint = cast(Any, tune).get_checkpoint()
-        try:
-            if checkpoint is None:
-                retrain(config, plan, report)
-            else:
-                with checkpoint.as_directory() as directory:
-                    retrain(config, plan, report, Path(directory))
-        finally:
-            # A paused run must leave no memory behind, on the GPU least of all; the frames of a
-            # finished fit refer to each other, so they go at a collection only.
-            gc.collect()
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+        train_here(retrain, config, plan, describe)
 
 
 def blueprint_of(trainable: SeededTrainable) -> Blueprint | None:

@@ -64,6 +64,32 @@ def watch_reports(describe: Callable[[], dict[str, Any]]) -> None:
     session.report = watched
 
 
+class RecordDue:
+    """Says which reports of a run carry its environment record.
+
+    Args:
+        first: whether its next report does, as the first of a process that trains it.
+    """
+
+    def __init__(self, *, first: bool) -> None:
+        self._first = first
+        self._restart_told = False
+
+    def __call__(self, fingerprints: Mapping[str, str]) -> bool:
+        """Whether a report carries the record; to be asked once for each report, in their order.
+
+        The first does, and so does the first after the run was trained again from its beginning.
+
+        Args:
+            fingerprints: of the run at this report; they say whether it was trained again.
+        """
+        restarted = RESTARTS in fingerprints
+        if not self._first and (not restarted or self._restart_told):
+            return False
+        self._first, self._restart_told = False, restarted
+        return True
+
+
 class TuneReport:
     """Reports to Ray Tune; the first report carries the run's environment record.
 
@@ -77,8 +103,7 @@ class TuneReport:
 
     def __init__(self, describe: Callable[[], dict[str, Any]]) -> None:
         self._describe = describe
-        self._first = True
-        self._restart_told = False
+        self._record_due = RecordDue(first=True)
 
     def __call__(
         self,
@@ -88,8 +113,7 @@ class TuneReport:
     ) -> None:
         """Report one epoch."""
         record = None
-        if self._first or (RESTARTS in fingerprints and not self._restart_told):
-            self._first, self._restart_told = False, RESTARTS in fingerprints
+        if self._record_due(fingerprints):
             record = {**self._describe(), **fingerprints}
         if save is None:
             report_epoch(metrics, record, None)

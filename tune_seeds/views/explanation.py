@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from tune_seeds.analysis.best_record import BestRecord
 from tune_seeds.analysis.errors import NothingToCompareError
-from tune_seeds.analysis.study_record import BestRecord, StudyRecord
+from tune_seeds.analysis.study_record import StudyRecord
 from tune_seeds.core.jsonable import flat
 from tune_seeds.views.labels import differing, short_names, value_text
 

@@ -6,7 +6,8 @@ import dataclasses
 import json
 from typing import Any
 
-from tune_seeds.analysis.finalists import Contention, NothingToCompareError
+from tune_seeds.analysis.errors import NothingToCompareError
+from tune_seeds.analysis.finalists.contention import Contention
 from tune_seeds.analysis.group_summary import ranking
 from tune_seeds.analysis.study_record import StudyRecord
 from tune_seeds.core.jsonable import plain

@@ -6,7 +6,8 @@ from html import escape
 
 import pandas as pd
 
-from tune_seeds.analysis.finalists import FreshConfirmation, NothingToCompareError
+from tune_seeds.analysis.errors import NothingToCompareError
+from tune_seeds.analysis.finalists.fresh_confirmation import FreshConfirmation
 from tune_seeds.analysis.group_summary import Standing, ranking
 from tune_seeds.analysis.study_record import StudyRecord
 from tune_seeds.core.jsonable import flat

@@ -8,13 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tune_seeds.core.seeds import MAX_SEED
-from tune_seeds.reproduce.audit.diagnosis import (
-    Cause,
-    Evidence,
-    Finding,
-    diagnose,
-    needs_third_process,
-)
+from tune_seeds.reproduce.audit.diagnosis import diagnose
+from tune_seeds.reproduce.audit.evidence import Evidence, needs_third_process
+from tune_seeds.reproduce.audit.finding import Cause, Finding
 from tune_seeds.reproduce.audit.pauses import paused_in_processes
 from tune_seeds.reproduce.audit.process import AuditError, traced_in_process
 from tune_seeds.reproduce.audit.trace import Stage

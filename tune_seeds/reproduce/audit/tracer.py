@@ -16,9 +16,9 @@ from torch.utils.data import DataLoader, Subset, get_worker_info
 
 from tune_seeds._compat.lightning_loops import train_loaders
 from tune_seeds._compat.torch_objects import DIFFERS_IN_TRAINING
+from tune_seeds.reproduce.audit.generators import generator_paths
 from tune_seeds.reproduce.audit.trace import BEFORE_TRAINING, Point, Stage, Trace
 from tune_seeds.training.fingerprint import fingerprint
-from tune_seeds.training.resume.state_digest import generator_paths
 from tune_seeds.training.seeding import rng_state
 
 _LOGGER_METHODS = ("log_metrics", "log_hyperparams", "save")

@@ -14,7 +14,7 @@ import ray
 import torch
 
 from tune_seeds.training.ddp.worker import Parcel, Stopped, Talk
-from tune_seeds.training.reporting import RESTARTS
+from tune_seeds.training.reporting import RecordDue
 
 
 class Relay:
@@ -38,8 +38,7 @@ class Relay:
         self._talk = talk
         self._rank = rank
         self._describe = describe
-        self._first = first
-        self._restart_told = False
+        self._record_due = RecordDue(first=first)
 
     def __call__(
         self,
@@ -47,7 +46,7 @@ class Relay:
         save: Callable[[Path], None] | None,
         fingerprints: Mapping[str, str],
     ) -> None:
-        """Hand over one epoch; see ``fitting.Report``.
+        """Hand over one epoch; see ``run_callback.Report``.
 
         Raises:
             Stopped: the trial is paused or over.
@@ -60,8 +59,7 @@ class Relay:
         go_on: list[Any] = [True]
         record = None
         # All ranks restart a run together, so all of them come here.
-        if self._first or (RESTARTS in fingerprints and not self._restart_told):
-            self._first, self._restart_told = False, RESTARTS in fingerprints
+        if self._record_due(fingerprints):
             records: list[Any] = [None] * torch.distributed.get_world_size()
             torch.distributed.all_gather_object(records, self._describe())
             record = {**_common(records), **fingerprints}

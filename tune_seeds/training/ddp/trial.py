@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import ray
 from ray import tune
@@ -18,20 +18,10 @@ from ray import tune
 from tune_seeds.training.ddp.relay import Relay, pack, unpacked
 from tune_seeds.training.ddp.worker import Rank, Stopped, Talk
 from tune_seeds.training.ddp.worker_group import kept_group
-from tune_seeds.training.fit import Report
 from tune_seeds.training.own_code import WithCode, installed
 from tune_seeds.training.reporting import report_epoch
 from tune_seeds.training.trainable import Plan
-
-
-class Retrain(Protocol):
-    """Trains one rank of a run in this process."""
-
-    def __call__(
-        self, config: Mapping[str, Any], plan: Plan, report: Report, checkpoint: Path | None
-    ) -> object:
-        """See ``LightningTrainer.retrain``."""
-        ...
+from tune_seeds.training.trial import Retrain
 
 
 def train_on_workers(

@@ -36,6 +36,7 @@ from tune_seeds._compat.lightning_loops import (
     val_loop,
 )
 from tune_seeds._compat.torch_loaders import has_iterator
+from tune_seeds.training.resume.lent_generators import LentGenerators
 from tune_seeds.training.resume.loader_workers import WorkerStates
 from tune_seeds.training.resume.run_state import RunState
 from tune_seeds.training.seeding import rng_state, set_rng_state
@@ -43,8 +44,6 @@ from tune_seeds.training.seeding import rng_state, set_rng_state
 logger = logging.getLogger(__name__)
 
 _KEY = "tune_seeds"
-
-_Borrowed = tuple[DataLoader[Any], torch.Generator | None]
 
 
 class ExactFitLoop(FitLoop):
@@ -86,8 +85,8 @@ class ExactFitLoop(FitLoop):
         self._workers: dict[int, WorkerStates] = {}
         self._val_workers: dict[int, WorkerStates] = {}
         self._val_made_with: dict[str, Any] | None = None
-        self._borrowed: list[_Borrowed] = []
-        self._val_borrowed: list[_Borrowed] = []
+        self._lent = LentGenerators()
+        self._val_lent = LentGenerators()
         self._follow_validation()
 
     def on_save_checkpoint(self) -> dict[str, Any]:
@@ -134,12 +133,8 @@ class ExactFitLoop(FitLoop):
     def _objects(self) -> dict[str, Any]:
         if self._state is None:
             return {}
-        for loader, generator in self._val_borrowed:
-            loader.generator = generator
-        try:
+        with self._val_lent.given_back():
             return self._state.take()
-        finally:
-            _lend(self._val_borrowed)
 
     def _say_lost(self, lost: list[str]) -> None:
         if lost and not self.lost:
@@ -183,7 +178,7 @@ class ExactFitLoop(FitLoop):
             finally:
                 for states in self._val_workers.values():
                     states.end_iteration()
-                _give_back(self._val_borrowed)
+                self._val_lent.give_back()
 
         loop.setup_data, loop.run = setup_and_follow, run_and_note
 
@@ -211,7 +206,7 @@ class ExactFitLoop(FitLoop):
     def advance(self) -> None:
         """One epoch."""
         super().advance()
-        _give_back(self._borrowed)
+        self._lent.give_back()
 
     def on_advance_end(self) -> None:
         """End the epoch as Lightning does, then hand over."""
@@ -241,8 +236,7 @@ class ExactFitLoop(FitLoop):
             "loaded_at": reload_epochs(self),
             "val_made_with": self._val_made_with,
             "val_iterated": [
-                has_iterator(loader) or any(loader is lent for lent, _ in self._val_borrowed)
-                for loader in self._val_loaders()
+                has_iterator(loader) or loader in self._val_lent for loader in self._val_loaders()
             ],
         }
         try:
@@ -273,15 +267,11 @@ class ExactFitLoop(FitLoop):
                 lost *= self.trainer.world_size
                 torch.distributed.all_gather_object(lost, lost[0])
             self._end_if([name for names in lost for name in names])
-        for i in self._val_workers:
-            if state["val_iterated"][i]:
-                loader = self._val_loaders()[i]
-                self._val_borrowed.append((loader, loader.generator))
-        for i in self._workers:
-            loader = self._train_loaders()[i]
-            self._borrowed.append((loader, loader.generator))
-        _lend(self._borrowed)
-        _lend(self._val_borrowed)
+        iterated = [i for i in self._val_workers if state["val_iterated"][i]]
+        self._val_lent.note(self._val_loaders()[i] for i in iterated)
+        self._lent.note(self._train_loaders()[i] for i in self._workers)
+        self._lent.lend()
+        self._val_lent.lend()
         metrics = {k: v.to(self.trainer.strategy.root_device) for k, v in state["metrics"].items()}
         set_callback_metrics(self.trainer, metrics)
         set_rng_state(state["rng"])
@@ -321,18 +311,6 @@ def keep_new_weights(trainer: Trainer) -> None:
 
 def _holds_objects(state: dict[str, Any]) -> bool:
     return "pickle" in state
-
-
-def _lend(borrowed: list[_Borrowed]) -> None:
-    """New workers cost a base seed; the uninterrupted fit, which kept its own, drew none."""
-    for loader, _ in borrowed:
-        loader.generator = torch.Generator()
-
-
-def _give_back(borrowed: list[_Borrowed]) -> None:
-    for loader, generator in borrowed:
-        loader.generator = generator
-    borrowed.clear()
 
 
 def _is_persistent(loader: Any) -> bool:

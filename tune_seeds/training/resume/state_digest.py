@@ -12,7 +12,6 @@ import enum
 import functools
 import hashlib
 import marshal
-import random
 import types
 import weakref
 from collections import deque
@@ -29,7 +28,6 @@ from tune_seeds.training.resume.run_pickle import RAW, raw_state
 #: From this size on an array that has not changed does not travel.
 LARGE_BYTES = 2**20
 
-_GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
 
 # A container of more items is hashed at once where all of it is plain.
 _MANY = 1000
@@ -326,24 +324,3 @@ def _slots(kind: type) -> tuple[str, ...]:
         f"{private}{name}" if name.startswith("__") and not name.endswith("__") else name
         for name in names
     )
-
-
-def generator_paths(value: Any) -> list[str]:
-    """Where an object, a data set say, holds random generators of its own."""
-    found: list[str] = []
-    seen: set[int] = set()
-    waiting = [("dataset", value)]
-    while waiting:
-        path, item = waiting.pop(0)
-        if id(item) in seen or isinstance(item, (type, types.ModuleType, torch.Tensor)):
-            continue
-        seen.add(id(item))
-        if isinstance(item, _GENERATORS):
-            found.append(path)
-        elif isinstance(item, (list, tuple)):
-            waiting.extend((f"{path}/{i}", part) for i, part in enumerate(cast(list[Any], item)))
-        elif isinstance(item, dict):
-            waiting.extend((f"{path}/{k}", part) for k, part in cast(Any, item).items())
-        elif hasattr(item, "__dict__"):
-            waiting.extend((f"{path}/{name}", part) for name, part in vars(item).items())
-    return found

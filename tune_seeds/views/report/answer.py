@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from html import escape
 
-from tune_seeds.analysis.finalists import FreshConfirmation, NothingToCompareError
-from tune_seeds.analysis.study_record import BestRecord, StudyRecord
+from tune_seeds.analysis.best_record import BestRecord
+from tune_seeds.analysis.errors import NothingToCompareError
+from tune_seeds.analysis.finalists.fresh_confirmation import FreshConfirmation
+from tune_seeds.analysis.study_record import StudyRecord
 from tune_seeds.core.jsonable import flat
 from tune_seeds.statistics.intervals import Interval
 from tune_seeds.views.explanation import explain

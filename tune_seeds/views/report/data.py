@@ -7,7 +7,7 @@ from typing import Any
 
 from tune_seeds.analysis.cost import spending
 from tune_seeds.analysis.curves import mean_curve
-from tune_seeds.analysis.finalists import NothingToCompareError
+from tune_seeds.analysis.errors import NothingToCompareError
 from tune_seeds.analysis.group_summary import Standing, State, ranking
 from tune_seeds.analysis.study_record import StudyRecord
 from tune_seeds.core.jsonable import flat

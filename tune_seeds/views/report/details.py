@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from tune_seeds.analysis.cost import full_cost, spending, trained_epochs
-from tune_seeds.analysis.finalists import NothingToCompareError
+from tune_seeds.analysis.errors import NothingToCompareError
 from tune_seeds.analysis.study_record import StudyRecord
 from tune_seeds.core.jsonable import flat
 from tune_seeds.race.race import Race

@@ -69,6 +69,23 @@ def read_report(
     return epoch, numbers
 
 
+def first_difference(
+    first: Mapping[str, float], again: Mapping[str, float]
+) -> tuple[str, float, float] | None:
+    """The first metric that an epoch has another value of where it is reported again.
+
+    Ray's own numbers, such as the time, don't count, and two NaN are equal.
+
+    Returns:
+        Its name, what it was and what it is; None where the reports agree on what both have.
+    """
+    for name, value in again.items():
+        then = first.get(name, value)
+        if name not in RAY_METRICS and then != value and not (then != then and value != value):
+            return name, then, value
+    return None
+
+
 def _numbers(result: Mapping[str, Any]) -> dict[str, float]:
     """The numbers that a run itself reported, and those of Ray's that a resume needs."""
     numbers: dict[str, float] = {}

@@ -8,20 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any, cast
 
-import ray
 from ray.tune import PlacementGroupFactory
 
+from tune_seeds.engine.resources import bundles_of, nodes_of_cluster
 from tune_seeds.training.environment import ACCELERATOR_TYPE, kind_of_gpu
 
 # A node has one of this resource, whatever its GPUs, so that a sliver of it names the kind.
 _SLIVER = 0.001
-
-
-def nodes_of_cluster() -> list[dict[str, float]]:
-    """What each node that is alive has."""
-    return [dict(node["Resources"]) for node in cast(list[Any], ray.nodes()) if node["Alive"]]
 
 
 class GpuKinds:
@@ -39,7 +33,11 @@ class GpuKinds:
     ) -> None:
         self._nodes = nodes
         self._of_group: dict[str, str] = {}
-        self._bundles = _bundles(resources)
+        parts = bundles_of(resources)
+        self._bundles = [{k: v for k, v in part.items() if v} for part in parts]
+        if isinstance(resources, PlacementGroupFactory) and resources.head_bundle_is_empty:
+            # A trial's own process, which only waits for its workers, comes first.
+            self._bundles.insert(0, {})
         #: A part of a run that takes GPUs; all such parts are alike.
         self._bundle = next((b for b in self._bundles if b.get("GPU")), {})
 
@@ -70,14 +68,3 @@ class GpuKinds:
             return None
         named = {f"{ACCELERATOR_TYPE}{kind}": _SLIVER}
         return PlacementGroupFactory([{**b, **named} if b.get("GPU") else b for b in self._bundles])
-
-
-def _bundles(
-    resources: Mapping[str, float] | PlacementGroupFactory | None,
-) -> list[dict[str, float]]:
-    """What a run takes; that of the trial's own process, which may be nothing, first."""
-    if isinstance(resources, PlacementGroupFactory):
-        own: list[dict[str, float]] = [{}] if resources.head_bundle_is_empty else []
-        return [*own, *(dict(bundle) for bundle in resources.bundles)]
-    upper = {"cpu": "CPU", "gpu": "GPU"}
-    return [{upper.get(k, k): amount for k, amount in (resources or {}).items() if amount}]

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from tune_seeds.analysis.errors import NothingToCompareError
-from tune_seeds.analysis.finalists import Contention
+from tune_seeds.analysis.finalists.contention import Contention
 from tune_seeds.analysis.group_summary import ranking
 from tune_seeds.race.race import Race
 from tune_seeds.statistics.possible_best import chances, draws_of_means, smallest_set

@@ -4,44 +4,33 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping
-from pathlib import PurePosixPath
+from collections.abc import Callable
 from typing import Any
 
 from ray.train.constants import CHECKPOINT_DIR_NAME
-from ray.tune import Checkpoint
 from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 
-from tune_seeds._compat.ray_tune import number_checkpoints_after, resume_from
-from tune_seeds._compat.tune_controller import Controller, ended_itself
+from tune_seeds._compat.tune_controller import Controller
 from tune_seeds.core.ledger import Outcome, RunKey
-from tune_seeds.core.process_variables import PROCESS_VARIABLES
 from tune_seeds.core.reported import OddReportError
-from tune_seeds.core.root_cause import root_cause
-from tune_seeds.engine.gpu_kinds import GpuKinds
-from tune_seeds.engine.run_report import RAY_METRICS, read_report
+from tune_seeds.engine.schedule.failures import note_failure
+from tune_seeds.engine.schedule.gpu_kinds import GpuKinds
+from tune_seeds.engine.schedule.lost_processes import LostProcesses
+from tune_seeds.engine.schedule.restored_trials import RestoredTrials
+from tune_seeds.engine.schedule.run_environments import RunEnvironments
+from tune_seeds.engine.schedule.run_report import first_difference, read_report
+from tune_seeds.engine.schedule.silent_runs import SilentRuns
 from tune_seeds.race.kept_checkpoints import KeepCheckpoints, superseded
 from tune_seeds.race.race import Decision, RungMissedError
 from tune_seeds.store.live_study import Study
-from tune_seeds.training.reporting import CHECKPOINT_BYTES, ENVIRONMENT, RESTARTS
+from tune_seeds.training.reporting import CHECKPOINT_BYTES, ENVIRONMENT
 from tune_seeds.training.run_info import RunInfo, tell_run
 from tune_seeds.training.trainable import SeededTrainable
 
 logger = logging.getLogger(__name__)
-
-#: How often a run is tried again whose process or node is gone, unless the study says otherwise.
-MAX_LOST_PROCESSES = 10
-
-#: How often in a row, with no report between, where its process ended by itself: the run does it.
-MAX_IN_A_ROW = 3
-
-# What a run that goes on somewhere else finds different there.
-_PLACE = ("device", "accelerator_type", "cpu_capability", "packages")
 
 
 class SeedScheduler(TrialScheduler):
@@ -73,20 +62,17 @@ class SeedScheduler(TrialScheduler):
         self._trials: dict[RunKey, Trial] = {}
         self._stopping: set[RunKey] = set()
         self._pausing: set[RunKey] = set()
-        self._n_lost_processes = Counter[RunKey]()
-        self._n_in_a_row = Counter[RunKey]()
-        self._without_process: Trial | None = None
+        self._lost_processes = LostProcesses()
+        self._silent = SilentRuns(epoch_timeout_s)
+        self._environments = RunEnvironments(study.race)
+        self._restored = RestoredTrials(study, trainable.time_attr)
         self._kinds = GpuKinds(trainable.resources)
         self._n_swept = 0
         self._budget_s = budget_s
         self._keep = keep
         self._began: float | None = None
         self._controlling = controlling
-        self._epoch_timeout_s = epoch_timeout_s
-        self._heard: dict[RunKey, float] = {}
-        self._silent: set[RunKey] = set()
         self._controller: Controller | None = None
-        self._warned: set[str] = set()
 
     def on_trial_add(self, tune_controller: TuneController, trial: Trial) -> None:
         """Know the trial of a run; put a restored one back where it was."""
@@ -95,7 +81,7 @@ class SeedScheduler(TrialScheduler):
         key = self._find_key(trial)
         if key is not None and self._trials.get(key) is trial:
             return  # Ray adds a trial again when it retries it; the run keeps its slot
-        if key is None or not self._counts(key, trial):
+        if key is None or not self._restored.is_of_run(key, trial, taken=key in self._trials):
             if not trial.is_finished():
                 trial.set_status(Trial.TERMINATED)
             return
@@ -110,27 +96,25 @@ class SeedScheduler(TrialScheduler):
         if retried:
             race.retry(key)
         if not fresh:
-            self._restore(key, trial)
+            self._restored.restore(key, trial)
             return
         trial.init_local_path()  # names its directory; Ray does so again later, to no effect
         race.assign(key, trial.trial_id, trial.relative_logdir)
         if not retried:
             # After a kill, a run may have a past that Ray's snapshot did not see.
-            self._adopt_checkpoint(key, trial)
+            self._restored.adopt_checkpoint(key, trial)
 
     def on_trial_error(self, tune_controller: TuneController, trial: Trial) -> None:
         """Remember why a run failed; whether it is retried, Ray decides."""
         key = self._key(trial)
-        self._heard.pop(key, None)
-        if trial is self._without_process:
-            self._without_process = None  # its code did not fail
-        elif key in self._silent:
-            self._silent.discard(key)
-            self._study.errors[key] = (
-                f"TimeoutError: no report within epoch_timeout_s={self._epoch_timeout_s:g}"
-            )
-        else:
-            self._study.errors[key] = self._note_failure(trial, trial.should_recover())
+        self._silent.note_sign_of_life(key)
+        if self._lost_processes.is_settled(trial):
+            return
+        error = self._silent.take_error(key)
+        if error is None:
+            retried = trial.should_recover()
+            error = note_failure(self._study.failures, key, trial, retried=retried)
+        self._study.errors[key] = error
 
     def on_trial_result(
         self, tune_controller: TuneController, trial: Trial, result: dict[str, Any]
@@ -169,7 +153,7 @@ class SeedScheduler(TrialScheduler):
         if n_slots is not None:
             controller.allow(n_slots)
         self._note_started()
-        self._end_silent(controller, now)
+        self._silent.end_overdue(self._study.race.busy, self._trials, controller, now)
         if self._study.is_suspect:
             failure = self._study.common_failure(over=False)
             if failure is not None:
@@ -208,42 +192,14 @@ class SeedScheduler(TrialScheduler):
         return self._controller
 
     def _goes_on(self, trial: Trial, error: Exception) -> bool:
-        """Whether a run whose process is gone is tried again; a run may kill each that it gets."""
+        """Whether a run whose process is gone is tried again."""
         key = self._key(trial)
-        if key in self._silent or self._n_lost_processes[key] >= MAX_LOST_PROCESSES:
-            return False
-        if ended_itself(error):
-            self._n_in_a_row[key] += 1
-            if self._n_in_a_row[key] >= MAX_IN_A_ROW:
-                return False
-        self._n_lost_processes[key] += 1
-        self._without_process = trial  # Ray reports it as failed before it tries it again
-        logger.warning(
-            "group %s, seed %s lost its process and is tried again from its last checkpoint, for "
-            "the %d. time of %d: %s",
-            key.group,
-            key.seed,
-            self._n_lost_processes[key],
-            MAX_LOST_PROCESSES,
-            (str(error).strip().splitlines() or [type(error).__name__])[-1],
-        )
-        return True
-
-    def _note_failure(self, trial: Trial, retried: bool) -> str:
-        """Count a failure among those that may be common to all runs.
-
-        Returns:
-            Why the run failed, on one line.
-        """
-        key, cause = self._key(trial), root_cause(_error_text(trial))
-        own = {str(key.seed): "<seed>", trial.trial_id: "<trial>", str(trial.local_path): "<run>"}
-        self._study.failures.note(key, cause, own, retried=retried)
-        return cause.line
+        return key not in self._silent and self._lost_processes.is_tried_again(key, trial, error)
 
     def _take(self, trial: Trial, result: dict[str, Any]) -> str:
         study, race = self._study, self._study.race
         key = self._key(trial)
-        self._heard.pop(key, None)
+        self._silent.note_sign_of_life(key)
         if key in race.queue:
             race.start(key)
         time_attr = self._trainable.time_attr
@@ -256,9 +212,9 @@ class SeedScheduler(TrialScheduler):
                 raise  # the first report of the study: the others will be no better
             return self._end_odd_run(key, error)
         if ENVIRONMENT in result:
-            self._note_environment(key, json.loads(result[ENVIRONMENT]))
+            self._environments.note(key, json.loads(result[ENVIRONMENT]))
         if epoch not in race.ledger[key].reports:
-            self._n_in_a_row.pop(key, None)
+            self._lost_processes.note_progress(key)
         self._check_repeated(key, epoch, metrics)
         directory = result.get(CHECKPOINT_DIR_NAME)
         checkpoint = f"{trial.relative_logdir}/{directory}" if directory else None
@@ -308,63 +264,28 @@ class SeedScheduler(TrialScheduler):
 
     def _choose_gpu(self, key: RunKey, trial: Trial) -> None:
         """Let a run take the kind of GPU that its group has, where there are several."""
-        environments = [
-            run.environment or {}
-            for other, run in self._study.race.ledger.items()
-            if other.group == key.group
-        ]
-        known = next((kind for e in environments if (kind := e.get("accelerator_type"))), None)
+        known = self._environments.gpu_of_group(key.group)
         resources = self._kinds.resources(key.group, known)
         if resources is not None and trial.placement_group_factory != resources:
             trial.update_resources(resources)
 
-    def _note_environment(self, key: RunKey, record: dict[str, Any]) -> None:
-        race = self._study.race
-        first = race.ledger[key].environment
-        if first is None or RESTARTS in record:
-            race.note_environment(key, record)
-        elif moved := _moved(first, record):
-            went_on = {**first.get("went_on_with", {}), **moved}
-            race.note_environment(key, {**first, "went_on_with": went_on})
-            logger.warning(
-                "group %s, seed %s goes on with another %s than it began with: its bits are not "
-                "those of an uninterrupted run",
-                key.group,
-                key.seed,
-                " and ".join(f"{name.replace('_', ' ')} ({moved[name]})" for name in moved),
-            )
-        for name in record.get("missing_variables", ()):
-            if name not in self._warned:
-                self._warned.add(name)
-                logger.warning(
-                    "Ray's worker processes were started without a fixed %s, which a process reads "
-                    "when it starts: runs may differ between processes; set %s=%s in the "
-                    "environment of `ray start` (or before ray.init)",
-                    name,
-                    name,
-                    PROCESS_VARIABLES[name],
-                )
-
     def _check_repeated(self, key: RunKey, epoch: int, metrics: dict[str, float]) -> None:
         """A run that goes on from an older checkpoint repeats epochs; equal, or it isn't exact."""
-        first = self._study.race.ledger[key].reports.get(epoch)
-        if first is None:
+        first = self._study.race.ledger[key].reports.get(epoch, {})
+        if (found := first_difference(first, metrics)) is None:
             return
-        for name, value in metrics.items():
-            then = first.get(name, value)
-            if name not in RAY_METRICS and then != value and not (then != then and value != value):
-                logger.warning(
-                    "group %s, seed %s: epoch %s was repeated after a failure and came out "
-                    "differently (%s was %r, is %r); the first is kept. The run is not "
-                    "reproducible: `tune-seeds audit` finds where",
-                    key.group,
-                    key.seed,
-                    epoch,
-                    name,
-                    then,
-                    value,
-                )
-                return
+        name, then, now = found
+        logger.warning(
+            "group %s, seed %s: epoch %s was repeated after a failure and came out "
+            "differently (%s was %r, is %r); the first is kept. The run is not "
+            "reproducible: `tune-seeds audit` finds where",
+            key.group,
+            key.seed,
+            epoch,
+            name,
+            then,
+            now,
+        )
 
     def _key(self, trial: Trial) -> RunKey:
         key = self._find_key(trial)
@@ -384,54 +305,6 @@ class SeedScheduler(TrialScheduler):
             key = None if group is None else RunKey(group, trial.config["seed"])
         return key if key in self._study.race.ledger else None
 
-    def _counts(self, key: RunKey, trial: Trial) -> bool:
-        """Whether a trial is the one of its run; where none is, the run gets a new one.
-
-        The journal decides, and Ray's snapshot may be older or, on an object store, newer.
-        """
-        run = self._study.race.ledger[key]
-        if self._study.trials.get(key) == trial.trial_id:
-            return True  # made just now
-        if key in self._trials:
-            return False
-        if run.outcome is Outcome.FAILED:
-            return trial.status == Trial.PENDING or run.trial_id == trial.trial_id
-        if run.trial_id not in (None, trial.trial_id):
-            return False
-        if run.outcome is not None:
-            return True
-        known = self._epoch_in_ray(trial)
-        # An older one than the newest may be deleted; the trial then gets the newest.
-        has_it = known in run.reports and known <= max(run.checkpoints, default=0)
-        return trial.status != Trial.ERROR and (known == 0 or has_it)
-
-    def _epoch_in_ray(self, trial: Trial) -> int:
-        """The epoch of the newest checkpoint that Ray knows of a trial, 0 without one."""
-        latest = trial.latest_checkpoint_result
-        return 0 if latest is None else int(latest.metrics.get(self._trainable.time_attr, 0))
-
-    def _end_silent(self, controller: Controller, now: float) -> None:
-        """End the process of each run that has not reported for too long."""
-        if self._epoch_timeout_s is None:
-            return
-        for key in self._study.race.busy:
-            trial = self._trials.get(key)
-            if trial is None or trial.status != Trial.RUNNING:
-                self._heard.pop(key, None)
-                continue
-            since = self._heard.setdefault(key, now)
-            if now - since < self._epoch_timeout_s or key in self._silent:
-                continue
-            self._silent.add(key)
-            logger.warning(
-                "group %s, seed %s has not reported for %g s (epoch_timeout_s): its process is "
-                "ended",
-                key.group,
-                key.seed,
-                self._epoch_timeout_s,
-            )
-            controller.kill(trial)
-
     def _note_started(self) -> None:
         race = self._study.race
         for key in race.queue:
@@ -447,7 +320,7 @@ class SeedScheduler(TrialScheduler):
                 self._study.trials.pop(key, None)
             elif trial is not None and trial.status == Trial.ERROR:
                 # Ray tells no scheduler of a trial that fails because a process can't be reused.
-                race.fail(key, self._note_failure(trial, retried=False))
+                race.fail(key, note_failure(self._study.failures, key, trial, retried=False))
 
     def _stop_siblings_of_failed(self, tune_controller: TuneController) -> None:
         race = self._study.race
@@ -457,56 +330,3 @@ class SeedScheduler(TrialScheduler):
                 if trial is not None and trial.status == Trial.PAUSED:
                     tune_controller.stop_trial(trial)
         self._n_swept = len(race.failed)
-
-    def _restore(self, key: RunKey, trial: Trial) -> None:
-        """Bring a trial of Ray's snapshot, up to ten seconds old, to what the journal knows.
-
-        Ray makes every unfinished trial pending, and would start those that wait. It calls
-        ``on_trial_add`` before it looks at the status, so a status set here holds.
-        """
-        race = self._study.race
-        run = race.ledger[key]
-        self._adopt_checkpoint(key, trial)
-        paths = [PurePosixPath(path) for path in run.checkpoints.values()]
-        own = [path.name for path in paths if path.parent.name == trial.relative_logdir]
-        number_checkpoints_after(trial, own)
-        if trial.status == Trial.TERMINATED and run.outcome is None:
-            # A study that is left by its time budget ends all of its trials.
-            trial.set_status(Trial.PENDING)
-        if trial.status != Trial.PENDING or key in race.queue:
-            return
-        if run.outcome in (Outcome.COMPLETED, Outcome.STOPPED) or race.groups[key.group].lost:
-            trial.set_status(Trial.TERMINATED)
-        else:
-            trial.set_status(Trial.PAUSED)
-
-    def _adopt_checkpoint(self, key: RunKey, trial: Trial) -> None:
-        """Let a trial go on from the newest checkpoint of its run, if Ray knows an older one."""
-        run = self._study.race.ledger[key]
-        newest = max(run.checkpoints, default=0)
-        if newest <= self._epoch_in_ray(trial):
-            return
-        path = self._study.directory.join(run.checkpoints[newest])
-        metrics: dict[str, Any] = dict(run.reports[newest])
-        metrics["training_iteration"] = int(metrics["training_iteration"])
-        metrics[CHECKPOINT_DIR_NAME] = PurePosixPath(path).name
-        checkpoint = Checkpoint(path, filesystem=self._study.directory.fs)
-        resume_from(trial, checkpoint, metrics)
-
-
-def _moved(first: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run finds different where it goes on, of what its bits depend on."""
-    return {name: now[name] for name in _PLACE if name in now and now[name] != first.get(name)}
-
-
-def _error_text(trial: Trial) -> str:
-    """What Ray wrote of a trial's last failure; its file has those before it, too."""
-    file = trial.error_file
-    if file is None:
-        return "the run failed without an error file"
-    try:
-        with open(file) as stream:
-            text = stream.read()
-    except OSError as error:
-        return f"the run failed, and its error file can't be read ({error})"
-    return re.split(r"^Failure # \d+ \(occurred at .*\)$", text, flags=re.MULTILINE)[-1]

@@ -1,0 +1,1 @@
+"""A study that is checked and may run: handed to Ray Tune, restored, confirmed."""

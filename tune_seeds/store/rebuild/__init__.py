@@ -1,0 +1,1 @@
+"""A study is read back from its journal, and checked against what it declared."""

@@ -1,0 +1,1 @@
+"""What ``LightningTrainer`` takes, checked where it is made and against the rungs of a study."""
