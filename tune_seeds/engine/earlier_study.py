@@ -26,7 +26,7 @@ from tune_seeds.statistics.aggregate import Aggregate
 from tune_seeds.store.configs import load_configs
 from tune_seeds.store.directory import ExperimentDir
 from tune_seeds.store.identity import identity
-from tune_seeds.store.rebuild import new_race, rebuild
+from tune_seeds.store.rebuild.race import new_race, rebuild
 from tune_seeds.store.study_spec import Header
 
 
@@ -96,7 +96,7 @@ class EarlierStudy:
         Raises:
             ValueError: it holds none of them.
         """
-        found: dict[str, tuple[dict[str, Any], float]] = {}
+        found: dict[bytes, tuple[dict[str, Any], float]] = {}
         why = ""
         for config, value in zip(self.configs, self.values, strict=True):
             try:
