@@ -51,19 +51,17 @@ def test_a_study_that_knows_another_begins_where_that_one_ended(storage: str):
     # A restore tells the searcher again, though the first study is gone by then.
     grown = SeedTuner.restore(second.path, tiny.walk, num_samples=5).fit()
     assert len(grown.groups) == 5
-    # x is all that counts: having seen six configs, TPE looks at the upper half.
-    assert sum(config["x"] > 0.5 for config in grown.ledger.configs.values()) >= 4
 
 
 @pytest.mark.usefixtures("ray_session")
 def test_a_study_ends_when_a_training_is_expected_to_add_too_little(storage: str):
-    results = tuner(storage, "enough", n=60, stop_when=100.0, search_alg=None).fit()
-    assert results.completeness.finished and len(results.groups) < 60
+    results = tuner(storage, "enough", n=20, stop_when=100.0, search_alg=None).fit()
+    assert results.completeness.finished and len(results.groups) < 20
     assert "less than stop_when=100" in str(results)
     assert len(results.race.finalists) >= 3
     assert SeedResults(results.path).header.stop_when == 100.0
-    grown = SeedTuner.restore(results.path, tiny.walk, num_samples=len(results.groups) + 2).fit()
-    assert len(grown.groups) == len(results.groups) + 2, "who asks for more gets it"
+    grown = SeedTuner.restore(results.path, tiny.walk, num_samples=21).fit()
+    assert len(grown.groups) == 21, "who asks for more gets it"
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
 import sys
 import threading
 import time
@@ -26,12 +28,22 @@ STEPS = 16
 
 
 def walk_and_sign(config: dict[str, Any]) -> None:
-    """``slow_walk``, which leaves a file that says on which node and which GPU it was trained."""
+    """``walk`` at a slow pace; it leaves a file that says on which node and GPU it was trained."""
     context = ray.get_runtime_context()
     gpus = ",".join(str(gpu) for gpu in context.get_accelerator_ids().get("GPU", []))
     name = f"{context.get_node_id()} {gpus} {os.getpid()} {time.time_ns()}"
     Path(config["signs"], name).touch()
-    tiny.slow_walk(config)
+    report = tune.report
+
+    def paced(*args: Any, **kwargs: Any) -> None:
+        time.sleep(0.4)
+        report(*args, **kwargs)
+
+    tune.report = paced
+    try:
+        tiny.walk(config)
+    finally:
+        tune.report = report
 
 
 def wait_until(holds: Any, timeout_s: float = 120.0) -> None:
@@ -67,7 +79,11 @@ def main(storage: str) -> None:
 
     def come_and_go() -> None:
         wait_until(lambda: n_reports() >= 8)
-        cluster.add_node(num_cpus=2, num_gpus=1)
+        # Ray's own add_node works in the main thread only, which drives the study.
+        start = [ray_command, "start", "--block", f"--address={cluster.address}"]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        options = ["--num-cpus=2", "--num-gpus=1"]
+        joined.append(subprocess.Popen([*start, *options], start_new_session=True, **quiet))
         wait_until(lambda: len(alive()) == 2)
         ids["second"] = (alive() - {ids["first"]}).pop()
         wait_until(lambda: any(sign.name.startswith(ids["second"]) for sign in signs.iterdir()))
@@ -75,13 +91,15 @@ def main(storage: str) -> None:
         wait_until(lambda: n_reports() >= before + 8)
         cluster.remove_node(first, allow_graceful=False)
 
+    joined: list[subprocess.Popen[bytes]] = []
+    ray_command = str(Path(sys.executable).with_name("ray"))
     thread = threading.Thread(target=come_and_go, daemon=True)
     thread.start()
     results = SeedTuner(
         tune.with_resources(walk_and_sign, {"cpu": 1, "gpu": 0.5}),
         seeds=[47, 881],
         param_space={
-            "x": tune.grid_search([k / 10 for k in range(1, 9)]),
+            "x": tune.grid_search([k / 20 for k in range(1, 17)]),
             "steps": STEPS,
             "signs": str(signs),
         },
@@ -105,7 +123,7 @@ def main(storage: str) -> None:
     places = {name: sum(node == node_id for node, *_ in seen) for name, node_id in ids.items()}
     report = {
         "finished": results.completeness.finished,
-        "came and went": not thread.is_alive() and len(alive()) == 1,
+        "came and went": alive() == {ids.get("second")},
         "states": sorted(results.groups["state"]),
         "wrong": wrong,
         "starts on": places,
@@ -113,6 +131,9 @@ def main(storage: str) -> None:
         "best": results.best.config["x"],
     }
     ray.shutdown()
+    for process in joined:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
     cluster.shutdown()
     print("FOUND " + json.dumps(report), flush=True)
 
