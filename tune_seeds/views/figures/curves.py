@@ -161,7 +161,7 @@ def _traces(
             }
         )
     line = {"color": one.color, "dash": one.dash}
-    hover = "%{customdata}<br>%{x}: %{y}<extra></extra>"
+    hover = f"%{{customdata}}<br>{results.header.unit[:-1]} %{{x}}: %{{y}}<extra></extra>"
     thin = single.trace(4, line={**line, "width": 0.8}, opacity=0.55, hovertemplate=hover)
     thick = mean.trace(7, line={**line, "width": 2.5}, hovertemplate=hover)
     traces.append({**common, **thin})
