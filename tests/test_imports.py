@@ -59,7 +59,9 @@ def test_results_are_read_without_ray_and_torch(experiment: Path):
 from tune_seeds import SeedResults
 results = SeedResults({str(experiment)!r})
 print(results, results.best, results.groups, results.runs, results.to_json())
-results.contenders(), results.seed_effect(), results.marginals()
+results.contenders(), results.seed_effect(), results.marginals(), results.plot
+import sys
+assert "plotly" not in sys.modules
 """
     assert loaded_after(code) == set()
 
@@ -80,6 +82,8 @@ def test_commands_that_read_load_neither_ray_nor_torch(
     places = {"parent": experiment.parent, "path": experiment, "out": tmp_path / "report.html"}
     told = [argument.format(**places) for argument in arguments]
     code = f"from tune_seeds.cli.main import main\nassert main({told!r}) == 0"
+    if told[0] != "report":
+        code += "\nimport sys\nassert 'plotly' not in sys.modules"
     assert loaded_after(code) == set()
 
 

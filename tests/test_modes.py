@@ -18,7 +18,6 @@ from tensorboard.util import tensor_util
 from tune_seeds import SeedResults
 from tune_seeds.core.rungs import Rung
 from tune_seeds.race.race import Confirm
-from tune_seeds.views.report.data import charts
 from tune_seeds.views.tensorboard.config_rows import GroupWriter
 from tune_seeds.views.tensorboard.hparams import Columns
 
@@ -148,13 +147,15 @@ def test_the_text_agrees(studies):
     assert best["max"].group == best["min"].group
 
 
-def test_the_report_agrees(studies):
-    data = {mode: charts(results) for mode, results in studies.items()}
-    for one, other in zip(data["max"]["ranking"], data["min"]["ranking"], strict=True):
-        assert one["name"] == other["name"] and one["mean"] == pytest.approx(-other["mean"])
-    for one, other in zip(data["max"]["curves"], data["min"]["curves"], strict=True):
-        for a, b in zip(one["runs"], other["runs"], strict=True):
-            assert a["y"] == pytest.approx([-y for y in b["y"]])
+def test_the_figures_agree(studies):
+    for name, axis in (("ranking", "x"), ("curves", "y"), ("seeds", "y"), ("marginals", "y")):
+        high, low = (getattr(results.plot, name)().data for results in studies.values())
+        for one, other in zip(high, low, strict=True):
+            assert one.name == other.name
+            # A band trades its ends.
+            if not one.fill:
+                turned = [None if value is None else pytest.approx(-value) for value in other[axis]]
+                assert list(one[axis]) == turned
 
 
 def test_tensorboard_agrees(studies, tmp_path: Path):

@@ -56,6 +56,8 @@ if TYPE_CHECKING:
     from tune_seeds.training.lightning_trainer import LightningTrainer
     from tune_seeds.training.run_info import RunInfo, run_info
     from tune_seeds.tuner import SeedTuner
+    from tune_seeds.views.figures.plot import Plots
+    from tune_seeds.views.figures.study_figure import StudyFigure
 
 # Where each public name is defined. They are imported when they are first asked for: reading
 # results then needs neither Ray nor torch, whose imports take seconds.
@@ -94,6 +96,7 @@ _HOMES = {
     "NothingToCompareError": "tune_seeds.analysis.errors",
     "OddReportError": "tune_seeds.core.reported",
     "OverlappingSeedsError": "tune_seeds.statistics.confirmation",
+    "Plots": "tune_seeds.views.figures.plot",
     "Policy": "tune_seeds.policies.base",
     "ProcessFailedError": "tune_seeds.reproduce.subprocesses",
     "Promotion": "tune_seeds.policies.base",
@@ -113,6 +116,7 @@ _HOMES = {
     "Standing": "tune_seeds.analysis.group_summary",
     "State": "tune_seeds.analysis.group_summary",
     "StudyComparison": "tune_seeds.analysis.study_comparison",
+    "StudyFigure": "tune_seeds.views.figures.study_figure",
     "StudyInUseError": "tune_seeds.store.errors",
     "StudyLostError": "tune_seeds.store.errors",
     "UnreadableExperimentError": "tune_seeds.store.errors",
@@ -162,6 +166,7 @@ __all__ = [
     "NothingToCompareError",
     "OddReportError",
     "OverlappingSeedsError",
+    "Plots",
     "Policy",
     "ProcessFailedError",
     "Promotion",
@@ -181,6 +186,7 @@ __all__ = [
     "Standing",
     "State",
     "StudyComparison",
+    "StudyFigure",
     "StudyInUseError",
     "StudyLostError",
     "UnreadableExperimentError",

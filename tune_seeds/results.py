@@ -22,6 +22,7 @@ from tune_seeds.statistics.aggregate import ScoreFunction
 from tune_seeds.store.configs import load_configs
 from tune_seeds.store.own_policy import stored_policy
 from tune_seeds.views.explanation import explain
+from tune_seeds.views.figures.plot import Plots
 from tune_seeds.views.json_document import to_json
 from tune_seeds.views.summary import notebook_html, summary
 
@@ -278,6 +279,14 @@ class SeedResults(StudyRecord):
     def to_json(self) -> str:
         """Everything above as one JSON document; ``results.schema.json`` describes it."""
         return to_json(self)
+
+    @property
+    def plot(self) -> Plots:
+        """The study's figures: ``results.plot.ranking()``, ``.curves("train_loss")``, and others.
+
+        They are Plotly's; the report shows the same ones.
+        """
+        return Plots(self)
 
     def report(self, path: str | Path) -> Path:
         """Write a report: ``.html``, one file that opens offline; ``.md`` or ``.tex``, the ranking.

@@ -178,13 +178,18 @@ def test_it_loads_nothing(hostile, tmp_path):
     assert "default-src 'none'" in text
 
 
+PLACES = ("ranking", "curves", "parallel", "marginals-0", "seeds", "spending", "regret")
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(browser.executable() is None, reason="chromium is not installed")
 def test_it_draws_every_chart_in_a_browser_and_runs_no_foreign_script(hostile, tmp_path):
-    file = SeedResults(str(hostile)).report(tmp_path / "report.html")
+    results = SeedResults(str(hostile))
+    file = results.report(tmp_path / "report.html")
     with browser.browser(1200, 900) as page:
         page.open(f"file://{file}")
-        page.wait_for("document.querySelectorAll('figure .main-svg').length >= 5")
+        for place in PLACES:
+            page.wait_for(f"document.querySelector('#{place} .main-svg') !== null")
         assert page.evaluate("document.querySelectorAll('img').length") == 0
         assert page.evaluate("document.body.innerText").count("can't be drawn") == 0
         assert page.console == []
@@ -192,9 +197,41 @@ def test_it_draws_every_chart_in_a_browser_and_runs_no_foreign_script(hostile, t
         for width in (390, 1200):
             page.resize(width, 844, phone=width < 500)
             page.wait_for(f"document.documentElement.scrollWidth <= {width}")
+        # What a string of the study looks like is what it is.
+        assert page.evaluate("document.querySelector('#ranking').textContent").count(METRIC)
+        title = "document.querySelector('#curves .ytitle').textContent"
+        assert page.evaluate(title) == METRIC
+        page.evaluate(
+            "(() => { const menu = document.querySelector('select[data-of=curves]');"
+            "menu.selectedIndex = 1; menu.dispatchEvent(new Event('change')); })()"
+        )
+        page.wait_for(f"{title} === 'train_loss'")
         light = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        back = "document.querySelector('#ranking .main-svg').style.background"
+        assert page.evaluate(back) == light
         page.prefer("dark")
         page.wait_for(f"getComputedStyle(document.body).backgroundColor !== {json.dumps(light)}")
+        page.wait_for(f"{back} === getComputedStyle(document.body).backgroundColor")
+        assert page.console == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(browser.executable() is None, reason="chromium is not installed")
+@pytest.mark.parametrize("n", [1, 200])
+def test_a_page_of_any_size_fits_a_phone(n, tmp_path):
+    path = tmp_path / "study"
+    configs = [
+        {"lr": 10.0 ** -(k % 7), "w": k, **{f"h{i}": k % 3 for i in range(9)}} for k in range(n)
+    ]
+    make(path, MadeUp(configs, seeds_per_rung="adaptive"))
+    file = SeedResults(str(path)).report(tmp_path / "report.html")
+    with browser.browser(390, 844) as page:
+        page.resize(390, 844, phone=True)
+        page.open(f"file://{file}")
+        page.wait_for("document.querySelector('#regret .main-svg') !== null")
+        page.wait_for("document.documentElement.scrollWidth <= 390")
+        assert page.evaluate("document.body.innerText").count("can't be drawn") == 0
+        assert page.console == []
 
 
 def test_a_study_without_a_finished_config_says_so(tmp_path):

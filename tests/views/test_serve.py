@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import threading
 import urllib.error
 import urllib.request
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from benchmarks.made_up import MadeUp, steps
+from pictures import browser
+from plotly.offline import get_plotlyjs
 
 from tune_seeds import SeedResults
 from tune_seeds.cli.main import main
@@ -38,11 +41,16 @@ def test_it_follows_the_study_to_its_end(study):
     address = f"http://127.0.0.1:{served.server_port}/"
     try:
         text, headers = fetch(address)
-        assert text == page(SeedResults(str(path))) and headers["Refresh"] == "10"
+        script = re.search(r'<script src="/(plotly-\w+\.js)">', text)
+        assert script is not None and headers["Refresh"] == "10"
+        assert text == page(SeedResults(str(path)), f"/{script[1]}") and len(text) < 300_000
+        # Asked for once: the page is asked for again and again.
+        library, headers = fetch(f"{address}{script[1]}")
+        assert library == get_plotlyjs() and "immutable" in headers["Cache-Control"]
         for _ in under_way:
             pass
         after, headers = fetch(address)
-        assert after != text and after == page(SeedResults(str(path)))
+        assert after != text and after == page(SeedResults(str(path)), f"/{script[1]}")
         assert headers["Refresh"] is None
         for wrong, status in (({"Host": "evil.example"}, 403), ({"Host": "evil.example:80"}, 403)):
             with pytest.raises(urllib.error.HTTPError) as error:
@@ -52,6 +60,33 @@ def test_it_follows_the_study_to_its_end(study):
             fetch(f"{address}ledger.jsonl")
         assert error.value.code == 404
         assert served.server_address[0] == "127.0.0.1"
+    finally:
+        served.shutdown()
+        served.server_close()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(browser.executable() is None, reason="chromium is not installed")
+def test_a_browser_draws_the_live_page_and_asks_for_its_script_once(study):
+    path, under_way = study
+    for _ in range(6):
+        next(under_way)
+    served = server(str(path), every_s=1)
+    threading.Thread(target=served.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{served.server_port}/"
+    try:
+        with browser.browser(1200, 900) as window:
+            window.open(address)
+            drawn = "document.querySelectorAll('figure .main-svg').length >= 3"
+            window.wait_for(drawn)
+            for _ in under_way:
+                pass
+            window.wait_for("document.querySelector('h1').innerText.includes('is best')")
+            window.wait_for(drawn)
+            assert window.console == []
+            assert window.requests.count(address) >= 2
+            sent = "performance.getEntriesByName(document.scripts[0].src)[0].transferSize"
+            assert window.evaluate(sent) == 0  # it came from the browser's memory
     finally:
         served.shutdown()
         served.server_close()

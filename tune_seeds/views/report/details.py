@@ -20,8 +20,13 @@ _FATES = ("went on", "complete", "stopped", "failed", "unfinished")
 _OF_A_RUN = frozenset({"seed", "config", "initial_weights", "first_batch"})
 
 
-def seed_share(results: StudyRecord) -> str:
-    """How much of the spread is the config's and how much the seed's; empty if it can't be said."""
+def seed_share(results: StudyRecord, chart: str) -> str:
+    """How much of the spread is the config's and how much the seed's; empty if it can't be said.
+
+    Args:
+        results: of the study.
+        chart: of the scores by seed, as HTML.
+    """
     try:
         found = results.seed_effect()
     except NothingToCompareError:
@@ -55,6 +60,7 @@ def seed_share(results: StudyRecord) -> str:
             ]
         ),
         html.paragraph(shares.caveat or "", "note"),
+        chart,
         html.table(Table("", ("hyperparameter", "best value", "seeds that choose it"), rows))
         if rows
         else "",
@@ -67,8 +73,13 @@ def _percent(chance: Chance) -> str:
     return f"({chance.mean:.0%} by chance, up to {chance.high:.0%})"
 
 
-def epochs(race: Race) -> str:
-    """What was trained, and what it would have been without a race."""
+def epochs(race: Race, chart: str) -> str:
+    """What was trained, and what it would have been without a race.
+
+    Args:
+        race: read only.
+        chart: of the same, as HTML.
+    """
     seeds = set(race.ledger.seeds)
     spent, full = trained_epochs(race), full_cost(race)
     text = f"{spent} epochs were trained."
@@ -95,7 +106,7 @@ def epochs(race: Race) -> str:
     return html.section(
         "Where the epochs went",
         html.paragraph(text),
-        html.chart("spending"),
+        chart,
         html.table(Table("", header, rows)),
     )
 

@@ -18,15 +18,19 @@ def paragraph(text: str, kind: str = "") -> str:
     return f'<p class="{kind}">{escape(text)}</p>' if text else ""
 
 
-def chart(name: str) -> str:
-    """The place where a chart is drawn, and its key."""
+def chart(name: str, *, height: int, min_width: int = 0) -> str:
+    """The place where a figure is drawn; one that needs some width is scrolled on a phone."""
     figure = (
-        f'<figure id="{name}" class="chart"><noscript>This chart needs JavaScript; the tables do '
-        "not.</noscript></figure>"
+        f'<figure id="{name}" class="chart" style="min-height:{height}px;min-width:{min_width}px">'
+        "<noscript>This chart needs JavaScript; the tables do not.</noscript></figure>"
     )
-    if name == "curves":
-        return f'{figure}<div id="curves-key" class="key"></div>'
-    return f'<div id="{name}-key" class="marks"></div>{figure}'
+    return f'<div class="scroll">{figure}</div>' if min_width else figure
+
+
+def choice(of: str, label: str, names: Sequence[str]) -> str:
+    """A menu that chooses among the figures of one place."""
+    options = "".join(f"<option>{escape(name)}</option>" for name in names)
+    return f'<p><label>{escape(label)} <select data-of="{of}">{options}</select></label></p>'
 
 
 def table(content: Table, *, fold: int = 30, kind: str = "") -> str:

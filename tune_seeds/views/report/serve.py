@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 from typing import Any
 
 from tune_seeds.analysis.study_record import StudyRecord
 from tune_seeds.store.directory import ExperimentDir
 from tune_seeds.store.journal import JOURNAL
-from tune_seeds.views.report.page import page
+from tune_seeds.views.report.page import page, plotly_js
 
 _LOOPBACK = "127.0.0.1"
+_NOTHING_MORE: Mapping[str, str] = MappingProxyType({})
 
 
 class LivePage:
@@ -28,6 +32,10 @@ class LivePage:
         self._seen: Any = None
         self._page = b""
         self._finished = False
+        #: Plotly's JavaScript, and the path that names this very text, so that a browser, which
+        #: asks for the page again and again, asks for this once.
+        self.plotly = plotly_js()
+        self.plotly_path = f"/plotly-{hashlib.sha256(self.plotly).hexdigest()[:12]}.js"
         self.current()
 
     def current(self) -> tuple[bytes, bool]:
@@ -42,7 +50,7 @@ class LivePage:
             state = (info.size, info.mtime_ns)
             if not self._page or state != self._seen:
                 record = StudyRecord(self._path)
-                self._page = page(record).encode(errors="replace")
+                self._page = page(record, self.plotly_path).encode(errors="replace")
                 self._finished = record.completeness.finished
                 self._seen = state
             return self._page, self._finished
@@ -62,7 +70,7 @@ def server(path: str, port: int = 0, every_s: int = 10) -> ThreadingHTTPServer:
     live = LivePage(path)
 
     class Handler(BaseHTTPRequestHandler):
-        """Answers with the page and nothing else."""
+        """Answers with the page and the script that it asks for, and nothing else."""
 
         def do_GET(self) -> None:
             """One request."""
@@ -70,6 +78,8 @@ def server(path: str, port: int = 0, every_s: int = 10) -> ThreadingHTTPServer:
             # A page of the web could give this address a name of its own, and read the study.
             if host not in (_LOOPBACK, "localhost"):
                 self.send_error(403, "ask by 127.0.0.1 or localhost")
+            elif self.path == live.plotly_path:
+                self._send(live.plotly, "text/javascript", "max-age=31536000, immutable")
             elif self.path != "/":
                 self.send_error(404)
             else:
@@ -81,15 +91,25 @@ def server(path: str, port: int = 0, every_s: int = 10) -> ThreadingHTTPServer:
             except Exception as error:  # the study may be deleted, or half written, just now
                 self.send_error(503, str(error).splitlines()[0])
                 return
+            # The page's own policy lets no script connect anywhere, this server included.
+            refresh = {} if finished else {"Refresh": str(every_s)}
+            self._send(text, "text/html", "no-store", refresh)
+
+        def _send(
+            self,
+            content: bytes,
+            kind: str,
+            cache: str,
+            more: Mapping[str, str] = MappingProxyType({}),
+        ) -> None:
             self.send_response(200)
-            self.send_header("Content-Type", "text/html; charset=utf-8")
-            self.send_header("Content-Length", str(len(text)))
-            self.send_header("Cache-Control", "no-store")
-            if not finished:
-                # The page's own policy lets no script connect anywhere, this server included.
-                self.send_header("Refresh", str(every_s))
+            self.send_header("Content-Type", f"{kind}; charset=utf-8")
+            self.send_header("Content-Length", str(len(content)))
+            self.send_header("Cache-Control", cache)
+            for name, value in more.items():
+                self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(text)
+            self.wfile.write(content)
 
         def log_message(self, format: str, *args: Any) -> None:
             """Say nothing of requests."""
