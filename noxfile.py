@@ -49,13 +49,13 @@ def setup(session: nox.Session) -> None:
 
 @nox.session(python=False)
 def quick(session: nox.Session) -> None:
-    """Run the tests of the pure core, without Ray: less than a minute."""
+    """Run the tests of the pure core, without Ray: about a minute."""
     session.run("pytest", "-m", "not slow", *session.posargs)
 
 
 @nox.session(python=False)
 def full(session: nox.Session) -> None:
-    """Run every test: ten minutes on two cores."""
+    """Run every test: about 40 minutes on two cores."""
     session.run("pytest", *session.posargs)
 
 

@@ -113,6 +113,7 @@ def assert_close(a: Any, b: Any, where: str = "") -> None:
         assert a == b, where
 
 
+@pytest.mark.slow
 def test_the_json_agrees(studies):
     documents = {mode: json.loads(results.to_json()) for mode, results in studies.items()}
     for document in documents.values():

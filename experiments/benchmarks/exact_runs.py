@@ -142,12 +142,12 @@ class OneOfMany(LightningTrainer):
         super().__init__(_module_of, trainer_kwargs={"max_epochs": EPOCHS})
         self._flags = flags
 
-    def build(self, config):
+    def build(self, config, run=None):
         case = CASES[config["case"]]
         name = re.sub(r"\W", "-", config["case"])
         kills = [] if self._flags is None else [KillOnce(f"{self._flags}/{name}", 4)]
         others = {key: value for key, value in config.items() if key != "case"}
-        return trainer_of(case, *kills).build({**case.config, **others})
+        return trainer_of(case, *kills).build({**case.config, **others}, run)
 
 
 class _Paused(BaseException):

@@ -39,6 +39,7 @@ def make(path: Path, policy: str) -> list[bytes]:
 
 
 @pytest.mark.parametrize("policy", ["halving", "adaptive"])
+@pytest.mark.slow
 def test_a_study_that_is_killed_at_any_moment_answers_with_its_leader(tmp_path: Path, policy: str):
     lines = make(tmp_path, policy)
     schema = json.loads(Path(tune_seeds.__file__).with_name("results.schema.json").read_text())

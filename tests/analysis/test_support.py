@@ -57,6 +57,7 @@ class TestCollapse:
         assert plain.collapse.study.count == 0 and plain.collapse.study.n >= 12
         assert "doing nothing" not in str(plain) + str(plain.best) + plain.explain()
 
+    @pytest.mark.slow
     def test_runs_that_did_nothing_or_diverged_are(self, fallen: SeedResults) -> None:
         found = fallen.collapse
         assert found is not None
@@ -182,6 +183,7 @@ def _shown(results: SeedResults) -> dict[str, Any]:
 
 
 class TestShown:
+    @pytest.mark.slow
     def test_every_result_prints_itself_and_turns_into_a_table(self, plain: SeedResults) -> None:
         for name, item in _shown(plain).items():
             assert isinstance(item, Shown), name
@@ -191,6 +193,7 @@ class TestShown:
                 assert "array(" not in text and "Interval(" not in text, name
             assert item._repr_html_().count("<table") == 1, name
 
+    @pytest.mark.slow
     def test_html_is_escaped(self, plain: SeedResults) -> None:
         for name, item in _shown(plain).items():
             assert "<b>" not in item._repr_html_(), name

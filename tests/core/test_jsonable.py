@@ -68,6 +68,7 @@ anything = st.recursive(
 
 
 @given(anything, st.booleans())
+@pytest.mark.slow
 def test_everything_becomes_strict_json_and_stays_what_it_is(value: Any, document: bool):
     once = plain(value, document=document)
     assert json.loads(json.dumps(once, allow_nan=False)) == once

@@ -71,6 +71,7 @@ CONFIGS = [{"x": 0.9, "y": 0.1}, {"x": 0.5, "y": 0.5}]
 
 @pytest.mark.parametrize("score", ["last", "best", "mean_of_last:2"])
 @pytest.mark.parametrize("mode", ["max", "min"])
+@pytest.mark.slow
 def test_race_results_and_restore_agree(tmp_path: Path, score: str, mode: str):
     sign = 1 if mode == "max" else -1
     path = make_study(

@@ -127,6 +127,7 @@ def test_changed_code_of_another_module_is_noticed(tmp_path: Path, change):
     assert digest(tmp_path / "c", BASE) == digest(tmp_path / "d", BASE, unused)
 
 
+@pytest.mark.slow
 def test_another_process_and_the_name_main_make_no_difference(tmp_path: Path):
     here = digest(tmp_path / "a", BASE)
     script = BASE + (

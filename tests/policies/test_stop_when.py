@@ -68,6 +68,7 @@ def mean(found: list[Ended], name: str) -> float:
     return float(np.mean([getattr(one, name) for one in found]))
 
 
+@pytest.mark.slow
 def test_the_more_is_asked_of_a_training_the_fewer_there_are(played: dict[Any, list[Ended]]):
     trainings = [mean(found, "trainings") for found in played.values()]
     assert trainings == sorted(trainings) and trainings[0] < trainings[2] / 2
@@ -77,6 +78,7 @@ def test_the_more_is_asked_of_a_training_the_fewer_there_are(played: dict[Any, l
 
 
 @pytest.mark.parametrize("stop_when", [0.02, 0.005])
+@pytest.mark.slow
 def test_what_is_given_up_is_about_what_was_said(
     played: dict[float | None, list[Ended]], stop_when: float
 ):

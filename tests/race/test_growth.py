@@ -116,6 +116,7 @@ def test_a_grid_grown_three_times_has_the_scores_of_one_asked_for_at_once(rule, 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("rule", list(OnSeedFailure))
 @pytest.mark.parametrize("left", [1, 9, 31, None])
+@pytest.mark.slow
 def test_what_is_known_stays_known_and_a_replay_stands_where_the_study_did(kind, rule, left):
     events: list[Event] = []
     race = new_race(kind, (1, 3), 2, rule, log=events.append)

@@ -88,6 +88,7 @@ def left_after(name: str, rule: OnSeedFailure, whole: list[Event]) -> tuple[Driv
 
 @histories
 @rules
+@pytest.mark.slow
 def test_wherever_a_study_is_left_exactly_the_runs_that_trained_go_on_training(name, rule):
     live, whole = driver(name, rule)
     live.run()

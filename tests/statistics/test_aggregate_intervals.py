@@ -60,6 +60,7 @@ def test_coverage_is_what_the_docstring_says(name: str, scores: str, column: int
 
 
 @pytest.mark.parametrize("n", SEEDS)
+@pytest.mark.slow
 def test_bootstrap_t_covers_and_percentile_does_not(n: int) -> None:
     # The percentile interval is the negative control: it must fail the bound that t passes.
     mean = Aggregate("vectorised", Kind.CUSTOM, vectorised_mean)

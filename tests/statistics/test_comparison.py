@@ -163,6 +163,7 @@ def test_sample_sizes_of_the_power_tables(effect: float, expected: int) -> None:
 
 
 @pytest.mark.parametrize("n_configs", [2, 10])
+@pytest.mark.slow
 def test_the_promised_power_is_the_power_of_contenders(n_configs: int) -> None:
     # Differences of effect 1.5; the other configs are hopeless but are paid for.
     half = 1 / math.sqrt(2)
@@ -264,6 +265,7 @@ def _needed(effect: float, n_configs: int = 2) -> float:
 
 
 @pytest.mark.parametrize(("n_seeds", "n_finalists"), [(3, 2), (5, 5)])
+@pytest.mark.slow
 def test_the_range_of_seeds_holds_what_is_needed(n_seeds: int, n_finalists: int) -> None:
     """Two configs picked beforehand, and the first two of several: 80 % of ranges hold it."""
     rng = np.random.default_rng([n_seeds, n_finalists])

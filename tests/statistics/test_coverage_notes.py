@@ -44,6 +44,7 @@ def test_near_an_end_of_the_range_two_seeds_are_not_enough(n_seeds: int) -> None
     assert "near an end" not in note(scores, ends=(-100.0, 100.0))
 
 
+@pytest.mark.slow
 def test_near_an_end_the_variance_of_alike_runs_is_not_believed() -> None:
     """Most runs are at 1 within rounding; the few that are not make the mean."""
     rng = np.random.default_rng(4)

@@ -131,6 +131,7 @@ def test_of_one_seed_the_configs_show_how_uncertain_it_is() -> None:
     assert all(math.isfinite(end) for row in found.rows for end in row.interval)
 
 
+@pytest.mark.slow
 def test_a_dead_hyperparameter_matters_at_its_level_only() -> None:
     rng = np.random.default_rng(5)
     repeats, found, live = 15, 0, 0

@@ -21,6 +21,7 @@ def study(
 
 
 @pytest.mark.parametrize("spread", [0.5, 4.0])
+@pytest.mark.slow
 def test_the_best_of_all_is_kept_as_often_as_promised(spread: float) -> None:
     rng = np.random.default_rng(0)
     repeats, kept, finished, sizes = 25, 0, 0, list[int]()

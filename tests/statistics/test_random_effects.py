@@ -79,6 +79,7 @@ def test_wrong_input() -> None:
 
 
 @pytest.mark.parametrize("log_sd", [0.0, 0.5])
+@pytest.mark.slow
 def test_the_best_of_many_is_covered_and_the_interval_of_its_seeds_is_not(log_sd: float) -> None:
     """All configs equal, ten finished on three seeds, the best taken."""
     rng = np.random.default_rng(3)

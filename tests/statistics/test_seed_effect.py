@@ -161,6 +161,7 @@ def test_wrong_scores() -> None:
 
 
 @pytest.mark.parametrize(("n_configs", "n_seeds"), [(5, 3), (4, 5)])
+@pytest.mark.slow
 def test_what_chance_gives_stands_beside(n_configs: int, n_seeds: int) -> None:
     rng = np.random.default_rng([n_configs, n_seeds])
     above, repeats = 0, 12

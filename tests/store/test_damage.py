@@ -88,6 +88,7 @@ def mutated(rng: random.Random, line: bytes) -> bytes:
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
 )
 @given(number=st.integers(0, 10**9), n_mutations=st.integers(1, 4))
+@pytest.mark.slow
 def test_whatever_is_damaged_the_rest_is_read_and_repaired_and_goes_on(study, number, n_mutations):
     rng = random.Random(number)
     lines = (study / "ledger.jsonl").read_bytes().splitlines()

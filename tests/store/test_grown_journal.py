@@ -58,6 +58,7 @@ def grown(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return path
 
 
+@pytest.mark.slow
 def test_what_was_added_is_read_back_and_said(grown: Path):
     record = StudyRecord(str(grown))
     assert record.header.seeds == (47, 881, 5) and record.begun.seeds == (47, 881)
@@ -85,6 +86,7 @@ def test_an_older_reader_refuses_and_so_does_this_one_of_a_newer_format(grown: P
     assert old.begun.format == 1 and len(old.growths) == 3
 
 
+@pytest.mark.slow
 def test_however_it_is_damaged_no_foreign_error_comes(grown: Path):
     lines = (grown / "ledger.jsonl").read_bytes().splitlines()
     special = [k for k, line in enumerate(lines) if b'"Grown"' in line]

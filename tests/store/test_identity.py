@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import cloudpickle
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -107,6 +108,7 @@ def test_a_deep_copy_is_the_same_config_and_no_two_values_are():
         assert other is value, f"{other!r} and {value!r} are the same"
 
 
+@pytest.mark.slow
 def test_another_process_finds_the_same_configs():
     given = values()
     script = (

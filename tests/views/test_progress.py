@@ -53,6 +53,7 @@ def screens(tmp_path_factory):
     return shown(MADE, tmp_path_factory.mktemp("progress") / "study", terminal=True)
 
 
+@pytest.mark.slow
 def test_one_row_per_group_best_first_and_never_higher_than_the_screen(screens):
     last = screens[0][-1].splitlines()
     assert last[0].split()[:3] == ["config", "rung", "seeds"]
@@ -78,6 +79,7 @@ def test_a_terminal_is_updated_in_place(screens):
     assert screens[1].count("g0011 scored") <= 8
 
 
+@pytest.mark.slow
 def test_elsewhere_it_is_plain_lines_one_for_each_score_and_failure(tmp_path):
     _, text, study = shown(MADE, tmp_path / "study", terminal=False)
     assert "\x1b" not in text
@@ -90,6 +92,7 @@ def test_elsewhere_it_is_plain_lines_one_for_each_score_and_failure(tmp_path):
     assert max(map(len, lines)) < 250
 
 
+@pytest.mark.slow
 def test_a_small_screen_shows_the_best_and_counts_the_rest(tmp_path):
     made = MadeUp([{"x": k} for k in range(40)])
     screens, _, _ = shown(made, tmp_path / "study", terminal=True, height=14, width=60)
@@ -117,6 +120,7 @@ def test_the_plan_is_near_from_the_beginning_and_never_below_what_was_trained(
     assert plans[0] == pytest.approx(trained_epochs(study.race), rel=0.35)
 
 
+@pytest.mark.slow
 def test_a_confirmation_is_planned_and_told(tmp_path):
     made = dataclasses.replace(MADE, confirm_seeds=(1, 2, 3))
     screens, text, study = shown(made, tmp_path / "study", terminal=False)

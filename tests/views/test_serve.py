@@ -34,6 +34,7 @@ def fetch(address: str, **headers: str) -> tuple[str, HTTPMessage]:
         return answer.read().decode(), answer.headers
 
 
+@pytest.mark.slow
 def test_it_follows_the_study_to_its_end(study):
     path, under_way = study
     served = server(str(path))
