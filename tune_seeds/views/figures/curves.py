@@ -107,11 +107,17 @@ def curves_figure(
     return figure(
         traces,
         height=420 + look.legend_height,
-        xaxis={"title": style.axis_title(results.header.unit, said)},
+        xaxis={"title": style.axis_title(results.header.unit, said), **_ticks(traces)},
         yaxis={"title": {"text": title}},
         legend=look.legend,
         **look.layout,
     )
+
+
+def _ticks(traces: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A few epochs are whole numbers; Plotly would halve them."""
+    last = max(x for trace in traces for x in trace["x"] if x is not None)
+    return {"dtick": 1} if last <= 12 else {}
 
 
 def _check_metric(results: StudyRecord, metric: str | None) -> None:

@@ -24,7 +24,9 @@ from tune_seeds.views.figures.study_figure import StudyFigure, figure
 from tune_seeds.views.labels import value_text
 
 _MAX_CHARTS, _MAX_WIDE = 24, 3
-_ROW, _HEAD, _FOOT = 260, 26, 66
+_ROW, _HEAD = 240, 26
+# Room below for labels: of names, which stand aslant, and of numbers.
+_FOOT_OF_NAMES, _FOOT = 70, 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,11 @@ class _Panel:
     labels: tuple[str, ...]
     numbers: list[float] | None  # of each config, where values were cut into ranges
     is_log: bool
+
+    @property
+    def is_aslant(self) -> bool:
+        """Whether its labels are too long to stand side by side."""
+        return self.numbers is None and any(len(text) > 6 for text in self.labels)
 
 
 def marginals_figure(
@@ -119,7 +126,8 @@ def _drawn(
 ) -> StudyFigure:
     wide = len(panels) if len(panels) <= _MAX_WIDE else 2 if len(panels) == 4 else _MAX_WIDE
     deep = -(-len(panels) // wide)
-    height = _ROW * deep
+    foot = _FOOT_OF_NAMES if any(panel.is_aslant for panel in panels) else _FOOT
+    height = (_ROW + foot - _FOOT) * deep
     own = results.ledger.metric.own
     scores = [own(score) for score in table.scores.mean(axis=1).tolist()]
     traces: list[dict[str, Any]] = []
@@ -139,7 +147,7 @@ def _drawn(
         }
         more[f"yaxis{n}"] = {
             "anchor": f"x{n}",
-            "domain": [1 - (row + 1) / deep + _FOOT / height, above],
+            "domain": [1 - (row + 1) / deep + foot / height, above],
             "tickfont": {"size": 10},
         }
         headings.append(style.heading(f"<b>{style.safe(panel.name, 40)}</b>", left, above))
@@ -160,13 +168,14 @@ def _drawn(
 
 def _axis(panel: _Panel) -> dict[str, Any]:
     if panel.numbers is not None:
-        return {"type": "log" if panel.is_log else "linear", "nticks": 5}
+        scale = "log" if panel.is_log else "linear"
+        return {"type": scale, "nticks": 5, "exponentformat": "power"}
     texts = [style.safe(text) for text in panel.labels]
     return {
         "tickvals": list(range(len(texts))),
         "ticktext": texts,
         "range": [-0.5, len(texts) - 0.5],
-        "tickangle": 28 if any(len(text) > 6 for text in panel.labels) else 0,
+        "tickangle": 28 if panel.is_aslant else 0,
     }
 
 
@@ -186,7 +195,7 @@ def _traces(
         members: list[int] = part.members.tolist()
         if panel.numbers is None:
             x.append(float(k))
-            at = [k + _aside(i, len(members)) for i in range(len(members))]
+            at = [k + _aside(i) for i in range(len(members))]
         else:
             at = [panel.numbers[i] for i in members]
             low, high = min(at), max(at)
@@ -219,6 +228,7 @@ def _traces(
     return [single, means]
 
 
-def _aside(k: int, n: int) -> float:
+def _aside(k: int) -> float:
     """A place beside the value, so that configs with the same one do not hide each other."""
-    return 0.0 if n < 2 else 0.4 * (k / (n - 1) - 0.5)
+    # Multiples of the golden ratio are spread evenly, and a config's place says nothing.
+    return 0.4 * (k * 0.618034 % 1 - 0.5) if k else 0.0

@@ -58,7 +58,7 @@ def parallel_figure(results: StudyRecord, rung: Rung | None = None) -> StudyFigu
     dimensions = [_dimension(one, groups) for one in varied(results)]
     if len(rungs) > 1:
         dimensions.append(_of_names("rung reached", reached, [str(rung) for rung in rungs]))
-    dimensions.append({"label": f"{name}<br>at {at}", "values": scores})
+    dimensions.append({"label": f"{name} at {at}", "values": scores})
     left_out = len(race.groups) - len(groups)
     said = (
         f"{left_out} of {len(race.groups)} configs have no score at rung {at}" if left_out else ""

@@ -67,7 +67,7 @@ def seeds_figure(results: StudyRecord, rung: Rung | None = None, top: int = 12) 
         )
     said = _agreement(results.seed_effect(rung))
     if len(table.groups) > top:
-        said = f"the best {top} of {len(table.groups)} configs; {said}".rstrip("; ")
+        said = f"the best {top} of {len(table.groups)} configs<br>{said}".removesuffix("<br>")
     rows = -(-len(traces) // 2)
     return figure(
         traces,
@@ -83,4 +83,4 @@ def _agreement(found: SeedReport) -> str:
     if found.kendalls_w != found.kendalls_w or found.n_seeds < 2 or len(found.win_shares) < 2:
         return ""
     chance = found.by_chance.kendalls_w
-    return f"agreement of the seeds on the order: Kendall's W {found.kendalls_w:.2f} ({chance})"
+    return f"Kendall's W {found.kendalls_w:.2f} ({chance})"

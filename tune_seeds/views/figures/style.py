@@ -81,6 +81,7 @@ def legend_above(title: str = "") -> dict[str, Any]:
     """A legend in lines above the chart, where it takes no width from it."""
     return {
         "orientation": "h",
+        "tracegroupgap": 0,
         "x": 0,
         "xanchor": "left",
         "y": 1,
@@ -93,8 +94,9 @@ def legend_below() -> dict[str, Any]:
     """A legend below the chart, in two columns, for entries that are long."""
     return {
         "orientation": "h",
-        "entrywidth": 0.5,
+        "entrywidth": 0.47,
         "entrywidthmode": "fraction",
+        "tracegroupgap": 0,
         "x": 0,
         "xanchor": "left",
         "y": 0,

@@ -2,6 +2,7 @@
 'use strict';
 (() => {
   const dark = matchMedia('(prefers-color-scheme: dark)');
+  const EXTRA = ['select2d', 'lasso2d', 'zoomIn2d', 'zoomOut2d', 'autoScale2d'];
   const phone = () => window.innerWidth < 600;
 
   const inDark = (value, key) => {
@@ -24,7 +25,9 @@
       legend.entrywidth = 1;
     }
     element.style.minHeight = `${layout.height}px`;
-    const config = { responsive: true, displaylogo: false, displayModeBar: phone() ? false : 'hover' };
+    // In a small figure the bar would lie over its title.
+    const bar = phone() || place.startsWith('marginals') ? false : 'hover';
+    const config = { responsive: true, displaylogo: false, displayModeBar: bar, modeBarButtonsToRemove: EXTRA };
     try {
       Plotly.react(element, data, layout, config);
     } catch (error) {
