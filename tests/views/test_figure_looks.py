@@ -12,7 +12,7 @@ import pytest
 from benchmarks.made_up import MadeUp, make
 from pictures import browser
 
-from tune_seeds import Rung, SeedResults, StudyFigure
+from tune_seeds import NothingToCompareError, Rung, SeedResults, StudyFigure
 from tune_seeds.views.figures import study_figure, style
 from tune_seeds.views.figures.curve_styles import log_ticks
 from tune_seeds.views.figures.hyperparameters import find, kinds, varied
@@ -148,6 +148,15 @@ def test_kinds_are_few_and_hold_every_config(results):
         found = kinds(one, groups, n)
         assert len(found.labels) == min(n, 10) and found.has_rest == (n < 10)
         assert set(found.of) == set(groups) and set(found.of.values()) == set(range(min(n, 10)))
+
+
+def test_parallel_tells_long_values_apart_and_needs_two_configs(tmp_path):
+    long = study(tmp_path / "long", [{"net": "z" * 500 + end} for end in "abca"])
+    (trace,) = long.plot.parallel().data
+    assert sorted(trace.dimensions[0].values) == [0, 0, 1, 2]
+    assert {len(text) for text in trace.dimensions[0].ticktext} == {16}
+    with pytest.raises(NothingToCompareError, match="only one config"):
+        study(tmp_path / "one", [{"net": "a"}]).plot.parallel()
 
 
 def test_ticks_of_a_log_scale():

@@ -18,6 +18,8 @@ from tune_seeds.views.figures.study_figure import StudyFigure, figure
 _MAX_NAMES = 30
 # How many different values may stand apart from the numbers of an axis.
 _MAX_APART = 3
+# Values are told apart by more characters than there is room for.
+_WHOLE, _TICK = 10_000, 16
 
 
 def parallel_figure(results: StudyRecord, rung: Rung | None = None) -> StudyFigure:
@@ -35,7 +37,7 @@ def parallel_figure(results: StudyRecord, rung: Rung | None = None) -> StudyFigu
             default study is one epoch on one seed.
 
     Raises:
-        NothingToCompareError: no config has a score at that rung.
+        NothingToCompareError: fewer than two configs have a score at that rung.
         ValueError: the study has no such rung.
     """
     race = results.race
@@ -45,6 +47,8 @@ def parallel_figure(results: StudyRecord, rung: Rung | None = None) -> StudyFigu
     groups = [name for name in ranking(race) if at in race.groups[name].scores]
     if not groups:
         raise NothingToCompareError(f"no config has a score at the rung {at}")
+    if len(groups) < 2:
+        raise NothingToCompareError(f"only one config has a score at the rung {at}")
     # The last line lies on top; it is the best config's.
     groups.reverse()
     metric = race.ledger.metric
@@ -89,17 +93,19 @@ def parallel_figure(results: StudyRecord, rung: Rung | None = None) -> StudyFigu
 def _dimension(one: Hyperparameter, groups: list[str]) -> dict[str, Any]:
     places = [one.place(name) for name in groups]
     known = sorted({place for place in places if place is not None})
-    apart = list(dict.fromkeys(one.text(name, 20) for name in groups if one.place(name) is None))
+    apart = list(
+        dict.fromkeys(one.text(name, _WHOLE) for name in groups if one.place(name) is None)
+    )
     label = style.safe(one.name, 24)
     if not known or len(apart) > _MAX_APART:
-        texts = [one.text(name, 24) for name in groups]
+        texts = [one.text(name, _WHOLE) for name in groups]
         names = sorted(set(texts))
         return _of_names(label, [names.index(text) for text in texts], names)
     low, high = known[0], known[-1]
     step = 0.12 * ((high - low) or abs(low) or 1.0)
     below = {text: low - (k + 1) * step for k, text in enumerate(sorted(apart))}
     values = [
-        below[one.text(name, 20)] if place is None else place
+        below[one.text(name, _WHOLE)] if place is None else place
         for name, place in zip(groups, places, strict=True)
     ]
     dimension: dict[str, Any] = {"label": label, "values": values}
@@ -115,7 +121,7 @@ def _dimension(one: Hyperparameter, groups: list[str]) -> dict[str, Any]:
     if ticks:
         ticks += [(place, text) for text, place in below.items()]
         dimension["tickvals"] = [place for place, _ in ticks]
-        dimension["ticktext"] = [text for _, text in ticks]
+        dimension["ticktext"] = [_cut(text) for _, text in ticks]
         ends = (min([low, *below.values()]), high)
         dimension["range"] = list(ends) if ends[0] < ends[1] else [low - step, low + step]
     return dimension
@@ -129,8 +135,13 @@ def _of_names(label: str, values: list[int], names: list[str]) -> dict[str, Any]
         "values": values,
         "range": [-0.5, len(names) - 0.5],
         "tickvals": list(shown),
-        "ticktext": [names[k] for k in shown],
+        "ticktext": [_cut(names[k]) for k in shown],
     }
+
+
+def _cut(text: str) -> str:
+    """What fits between two axes; values that begin alike stay apart by their places."""
+    return text if len(text) <= _TICK else f"{text[: _TICK - 1]}…"
 
 
 def n_axes(shown: StudyFigure) -> int:

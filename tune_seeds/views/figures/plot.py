@@ -91,7 +91,7 @@ class Plots:
             rung: whose score colours the lines; if None, the one where most configs meet.
 
         Raises:
-            NothingToCompareError: no config has a score at that rung.
+            NothingToCompareError: fewer than two configs have a score at that rung.
             ValueError: the study has no such rung.
         """
         from tune_seeds.views.figures.parallel import parallel_figure
