@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
+from pyarrow.fs import LocalFileSystem
 from ray.tune.logger.csv import CSVLoggerCallback
 from ray.tune.logger.json import JsonLoggerCallback
 
@@ -79,3 +81,35 @@ def test_a_users_own_logger_does_its_work(given, kinds):
 def test_rays_switch_for_its_loggers_is_honoured(monkeypatch):
     monkeypatch.setenv("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     assert result_loggers(None) == []
+
+
+class Stored(OnDisk):
+    """A trial that goes on from a checkpoint, with an older copy of its files on the storage."""
+
+    checkpoint = object()
+
+    def __init__(self, path: Path, k: int):
+        super().__init__(path / "local", k)
+        storage = path / "storage" / f"trial{k}"
+        storage.mkdir(parents=True)
+        for name in ("result.json", "progress.csv"):
+            (storage / name).write_text("old\n")
+        self.storage = SimpleNamespace(
+            trial_fs_path=str(storage), storage_filesystem=LocalFileSystem()
+        )
+
+
+@pytest.mark.parametrize("kind", [JsonLogger, CsvLogger])
+def test_the_lines_of_this_driver_outlive_a_pause_and_another_driver_takes_the_stored_ones(
+    tmp_path: Path, kind: type
+):
+    trial = Stored(tmp_path, 0)
+    trial.init_local_path()
+    file = Path(trial.local_path, "result.json" if kind is JsonLogger else "progress.csv")
+    file.write_text("own\n")
+    result = {"epoch": 1, "loss": 0.5, "config": trial.config}
+    kind().log_trial_result(1, trial, result)
+    assert file.read_text().startswith("own\n")
+    file.unlink()  # as in a driver that has restored the study
+    kind().log_trial_result(1, trial, result)
+    assert file.read_text().startswith("old\n")

@@ -44,7 +44,19 @@ class _Appended:
         self.flush()
 
 
-class JsonLogger(JsonLoggerCallback):
+class _LocalFirst:
+    """A logger that takes its file from the storage only where this driver has none.
+
+    Ray takes it whenever a trial goes on from a checkpoint, over its own. The copy there is up to
+    ten seconds old, so a run that was paused for less would lose the lines since then.
+    """
+
+    def _restore_from_remote(self, file_name: str, trial: Trial) -> None:
+        if not os.path.exists(os.path.join(str(trial.local_path), file_name)):
+            cast(Any, super())._restore_from_remote(file_name, trial)
+
+
+class JsonLogger(_LocalFirst, JsonLoggerCallback):
     """Writes what Ray's own does."""
 
     def log_trial_start(self, trial: Trial) -> None:
@@ -53,7 +65,7 @@ class JsonLogger(JsonLoggerCallback):
         _let_go(self._trial_files, trial)
 
 
-class CsvLogger(CSVLoggerCallback):
+class CsvLogger(_LocalFirst, CSVLoggerCallback):
     """Writes what Ray's own does."""
 
     def _setup_trial(self, trial: Trial) -> None:
