@@ -49,7 +49,7 @@ def setup(session: nox.Session) -> None:
 
 @nox.session(python=False)
 def quick(session: nox.Session) -> None:
-    """Run the tests of the pure core, without Ray: about a minute."""
+    """Run the tests of the pure core, without Ray: about three minutes."""
     session.run("pytest", "-m", "not slow", *session.posargs)
 
 
